@@ -1,0 +1,181 @@
+// Package buffer keeps emitted events that nobody has asked for yet.
+//
+// It knows order, size and which end to drop. It must not know who will
+// consume: it is a plain value without goroutine, lock, clock or channel, and
+// its owner calls it from one goroutine.
+package buffer
+
+import "slices"
+
+// Keep says which events stay when more arrive than the buffer may hold.
+type Keep uint8
+
+const (
+	KeepLast  Keep = iota // the newest stay, the oldest are discarded
+	KeepFirst             // the oldest stay, what does not fit is discarded
+)
+
+// Buffer holds events in the order they were put and, between them, marks: an M
+// put by [Buffer.Mark] comes out when every event before it has gone.
+//
+// Events are kept in the slices they came in. Putting and taking costs per
+// slice, not per event, as long as what is taken lies in one of them.
+type Buffer[T, M any] struct {
+	limit int // < 0: unlimited
+	keep  Keep
+
+	due   []M // before every event
+	segs  ring[segment[T, M]]
+	count int // events in segs
+	marks int // marks in due and in segs
+}
+
+// segment is one put, or what is left of it. It is never empty.
+type segment[T, M any] struct {
+	events []T
+	marks  []M // behind the last of events, before the next segment
+}
+
+// New returns an empty buffer for limit events: 0 keeps none, less than 0 is
+// unlimited. Marks do not count.
+func New[T, M any](limit int, keep Keep) *Buffer[T, M] {
+	return &Buffer[T, M]{limit: limit, keep: keep}
+}
+
+// Len returns the number of events inside, marks not counted.
+func (b *Buffer[T, M]) Len() int { return b.count }
+
+// Marks returns the number of marks inside.
+func (b *Buffer[T, M]) Marks() int { return b.marks }
+
+// Put appends events behind everything inside. It keeps the slice, it does not
+// copy it. What exceeds the limit is discarded and returned in order: with
+// [KeepLast] the oldest of all, which may be some of events themselves, with
+// [KeepFirst] those of events that do not fit. A put never discards more events
+// than it brings, also while [Buffer.PutFront] has filled the buffer beyond its
+// limit. The returned slice may share memory with events or earlier puts.
+func (b *Buffer[T, M]) Put(events []T) (discarded []T) {
+	if len(events) == 0 {
+		return nil
+	}
+	over := 0
+	if b.limit >= 0 {
+		// limit-count cannot overflow, count+len(events)-limit could.
+		over = len(events) - min(len(events), max(0, b.limit-b.count))
+	}
+	if over > 0 && b.keep == KeepFirst {
+		fits := len(events) - over
+		events, discarded = events[:fits], slices.Clip(events[fits:])
+		over = 0
+	}
+	if len(events) > 0 {
+		b.segs.pushBack(segment[T, M]{events: slices.Clip(events)})
+		b.count += len(events)
+	}
+	if over > 0 {
+		discarded = b.cut(over)
+	}
+	return discarded
+}
+
+// PutFront puts events before everything inside, marks included: they have been
+// taken before and come back. It keeps the slice and never discards, so the
+// buffer may hold more than its limit afterwards.
+func (b *Buffer[T, M]) PutFront(events []T) {
+	if len(events) == 0 {
+		return
+	}
+	b.segs.pushFront(segment[T, M]{events: slices.Clip(events), marks: b.due})
+	b.due = nil
+	b.count += len(events)
+}
+
+// Mark puts m behind everything now inside. Events that are put later come
+// behind it.
+func (b *Buffer[T, M]) Mark(m M) {
+	b.marks++
+	if b.segs.len == 0 {
+		b.due = append(b.due, m)
+		return
+	}
+	last := b.segs.at(b.segs.len - 1)
+	last.marks = append(last.marks, m)
+}
+
+// Take removes and returns the oldest events, at most n and none from behind
+// the first mark: while [Buffer.Due] has one, Take returns nothing. The result
+// is one slice with cap == len, without a copy where the events were put
+// together, a fresh one where they were not.
+func (b *Buffer[T, M]) Take(n int) []T {
+	if n <= 0 || len(b.due) > 0 {
+		return nil
+	}
+	reach := 0 // events before the first mark, as far as n needs them
+	for i := 0; i < b.segs.len && reach < n; i++ {
+		seg := b.segs.at(i)
+		reach += len(seg.events)
+		if len(seg.marks) > 0 {
+			break
+		}
+	}
+	return b.cut(min(n, reach))
+}
+
+// Due removes and returns the mark at the very front, if one is there: all
+// events that were before it have been taken or discarded.
+func (b *Buffer[T, M]) Due() (m M, ok bool) {
+	if len(b.due) == 0 {
+		return m, false
+	}
+	m = b.due[0]
+	clear(b.due[:1])
+	if b.due = b.due[1:]; len(b.due) == 0 {
+		b.due = nil
+	}
+	b.marks--
+	return m, true
+}
+
+// Drain empties the buffer at the end of a run. It returns how many events were
+// inside, which are gone, and the marks in order.
+func (b *Buffer[T, M]) Drain() (events int, marks []M) {
+	events = b.count
+	b.cut(b.count)
+	marks = b.due
+	b.due, b.marks = nil, 0
+	return events, marks
+}
+
+// cut removes and returns the n oldest events, also from behind marks. Marks
+// that lose all events before them become due, in order. n is at most count.
+func (b *Buffer[T, M]) cut(n int) []T {
+	if n == 0 {
+		return nil
+	}
+	b.count -= n
+	if first := b.segs.at(0); n <= len(first.events) {
+		return b.cutFirst(n)
+	}
+	out := make([]T, 0, n)
+	for len(out) < n {
+		out = append(out, b.cutFirst(min(n-len(out), len(b.segs.at(0).events)))...)
+	}
+	return out
+}
+
+// cutFirst removes and returns n events of the first segment, which has that
+// many. A segment without events is let go.
+func (b *Buffer[T, M]) cutFirst(n int) []T {
+	first := b.segs.at(0)
+	events := first.events[:n:n]
+	if first.events = first.events[n:]; len(first.events) > 0 {
+		return events
+	}
+	if b.due == nil {
+		b.due = first.marks
+	} else {
+		b.due = append(b.due, first.marks...)
+	}
+	b.segs.popFront()
+	return events
+}

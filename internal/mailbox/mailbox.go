@@ -1,0 +1,137 @@
+// Package mailbox holds what other goroutines have posted to one reader.
+//
+// It knows order, closing and how to wake the reader. It must not know what a
+// message means: how many messages can pile up is bounded by the demand that
+// the reader itself gave, and that is decided elsewhere.
+package mailbox
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// keptStorage is the capacity from which Take lets go of storage that was
+// mostly empty, so that one burst does not hold its memory for ever.
+const keptStorage = 1024
+
+// Box is an unbounded queue with any number of senders and one reader. Posting
+// costs an uncontended lock and an append; the reader takes everything at once
+// by swapping slices and parks on a channel of one slot in between:
+//
+//	var batch []M
+//	for {
+//		batch = box.Take(batch)
+//		for _, m := range batch {
+//			handle(m)
+//		}
+//		if len(batch) == 0 {
+//			<-box.Bell()
+//		}
+//	}
+//
+// The zero Box must be given a bell by [Box.Init] before it is used. A Box is
+// embedded by value and must not be copied.
+type Box[M any] struct {
+	bell  chan struct{} // made by Init, read-only after
+	wakes atomic.Uint64
+
+	mu     sync.Mutex // guards what follows; never held across a send
+	queue  []M
+	closed bool
+}
+
+// Init makes the bell. It is called once, before anything else.
+func (b *Box[M]) Init() {
+	b.bell = make(chan struct{}, 1)
+}
+
+// Post appends m behind everything posted so far and wakes the reader if it
+// may be parked. It never blocks. Post reports false once the box is closed: m
+// is then not kept. Safe for concurrent use; what one goroutine posts stays in
+// its order.
+func (b *Box[M]) Post(m M) bool {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return false
+	}
+	b.queue = append(b.queue, m)
+	first := len(b.queue) == 1
+	b.mu.Unlock()
+	// Only the message that ends emptiness rings: those behind it are seen by
+	// the same Take. If the reader takes it before the bell rings, the bell
+	// brings one Take that finds nothing; a message is never left without one.
+	if first && b.ring() {
+		b.wakes.Add(1)
+	}
+	return true
+}
+
+// Ring wakes the reader without a message. It never blocks; rings that the
+// reader has not answered yet are one. Safe for concurrent use.
+func (b *Box[M]) Ring() {
+	b.ring()
+}
+
+// ring reports whether the bell was silent before.
+func (b *Box[M]) ring() bool {
+	select {
+	case b.bell <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+// Take returns everything posted since the last Take, oldest first, with
+// length 0 if there is nothing. It does not block. spare is a slice that the
+// reader is done with, as a rule the one Take returned before: it is cleared
+// over its length and becomes the storage for what comes next. nil will do.
+// Only the reader calls Take.
+func (b *Box[M]) Take(spare []M) []M {
+	clear(spare) // the messages are handled: do not keep alive what they point to
+	if cap(spare) > keptStorage && len(spare) < cap(spare)/4 {
+		spare = nil
+	}
+	b.mu.Lock()
+	taken := b.queue
+	b.queue = spare[:0]
+	b.mu.Unlock()
+	return taken
+}
+
+// Bell is where the reader parks. A receive means no more than look again:
+// there may be a message, a [Box.Ring], or nothing that has not been taken
+// already.
+func (b *Box[M]) Bell() <-chan struct{} {
+	return b.bell
+}
+
+// Close makes every later [Box.Post] report false and returns what was posted
+// and not taken, oldest first. After the first call it returns nil. It does
+// not ring. Safe for concurrent use.
+func (b *Box[M]) Close() []M {
+	b.mu.Lock()
+	left := b.queue
+	b.queue, b.closed = nil, true
+	b.mu.Unlock()
+	if len(left) == 0 {
+		return nil
+	}
+	return left
+}
+
+// Len returns the number of messages posted and not taken. Safe for concurrent
+// use.
+func (b *Box[M]) Len() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.queue)
+}
+
+// Wakes returns how often [Box.Post] rang a silent bell: at most once for each
+// posted message, and once for all those posted while the reader was not yet
+// back. Safe for concurrent use.
+func (b *Box[M]) Wakes() uint64 {
+	return b.wakes.Load()
+}
