@@ -1,0 +1,194 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/go-genstage/genstage/internal/goid"
+)
+
+// call is one Do or Tell on its way to a stage.
+type call[Out any] struct {
+	fn    func(context.Context) ([]Out, error)
+	after bool // behind everything that was emitted before
+
+	state atomic.Uint32 // callWaiting, then one of the others, once
+	done  chan struct{} // closed when it is over; nil for Tell
+	err   error         // written before done is closed
+}
+
+const (
+	callWaiting uint32 = iota
+	callBegun          // fn is called: Do waits for it
+	callGivenUp        // Do's context ended first: fn never runs
+	callRefused        // the run ended first: fn never runs
+)
+
+// finish ends the call for whoever waits.
+func (c *call[Out]) finish(err error) {
+	if errors.Is(err, ErrDone) {
+		err = nil
+	}
+	c.err = err
+	if c.done != nil {
+		close(c.done)
+	}
+}
+
+// refuse ends a call that has not begun, because the run has ended.
+func (c *call[Out]) refuse() {
+	if c.state.CompareAndSwap(callWaiting, callRefused) {
+		c.finish(ErrEnded)
+	}
+}
+
+// called takes a Do or Tell: at once, or behind what waits.
+func (r *run[In, Out]) called(c *call[Out]) {
+	switch {
+	case c.after && r.queueHead < len(r.queue):
+		r.queue = append(r.queue, message[In]{kind: msgCall, arg: c})
+	case c.after && r.buf != nil && r.buf.Len()+r.buf.Marks() > 0:
+		r.buf.Mark(c)
+	default:
+		r.invoke(c)
+	}
+}
+
+// invoke runs a Do or Tell.
+func (r *run[In, Out]) invoke(c *call[Out]) {
+	if c.done == nil {
+		r.tells.Add(-1)
+	}
+	if !c.state.CompareAndSwap(callWaiting, callBegun) {
+		return
+	}
+	r.calling = c
+	var out []Out
+	err := r.guard(inDo, func() (err error) {
+		out, err = c.fn(r.ctx)
+		return err
+	})
+	r.calling = nil
+	if errors.Is(err, errAborted) {
+		c.finish(ErrEnded)
+		r.fail(err)
+		return
+	}
+	if err == nil || errors.Is(err, ErrDone) {
+		r.emit(out)
+	}
+	c.finish(err)
+	r.ends(err)
+}
+
+// runOf returns the run of h, typed, or why there is none.
+func runOf[In, Out any](h *handle, what string) (*run[In, Out], error) {
+	current, runs := h.current()
+	if r, ok := current.(*run[In, Out]); ok {
+		return r, nil
+	}
+	err := ErrEnded
+	if runs == 0 {
+		err = ErrNotRunning
+	}
+	return nil, fmt.Errorf("stage %q: %s: %w", h.conf.name, what, err)
+}
+
+// do is Do and DoAfter of every kind.
+func (r *run[In, Out]) do(ctx context.Context, what string, after bool, fn func(context.Context) ([]Out, error)) error {
+	if fn == nil {
+		return r.refusal(what, fmt.Errorf("%w: a nil function", ErrInvalidOption))
+	}
+	if r.runsOn(goid.Current()) {
+		return r.refusal(what, ErrSelfCall)
+	}
+	if ctx.Err() != nil {
+		return cause(ctx)
+	}
+	caller := callerOf(ctx)
+	if caller != nil {
+		if err := caller.waitFor(&r.core); err != nil {
+			return r.refusal(what, err)
+		}
+		defer caller.waitedFor()
+	}
+	c := &call[Out]{fn: fn, after: after, done: make(chan struct{})}
+	if !r.box.Post(message[In]{kind: msgCall, arg: c}) {
+		return r.refusal(what, ErrEnded)
+	}
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		if c.state.CompareAndSwap(callWaiting, callGivenUp) {
+			return cause(ctx)
+		}
+		<-c.done // fn has begun, or the run has just ended
+	}
+	if errors.Is(c.err, ErrEnded) && c.state.Load() != callBegun {
+		return r.refusal(what, c.err)
+	}
+	return c.err
+}
+
+// tellRun is Tell and TellAfter of every kind.
+func (r *run[In, Out]) tellRun(what string, after bool, fn func(context.Context) ([]Out, error)) error {
+	if fn == nil {
+		return r.refusal(what, fmt.Errorf("%w: a nil function", ErrInvalidOption))
+	}
+	r.tells.Add(1)
+	if !r.box.Post(message[In]{kind: msgCall, arg: &call[Out]{fn: fn, after: after}}) {
+		r.tells.Add(-1)
+		return r.refusal(what, ErrEnded)
+	}
+	return nil
+}
+
+// refusal names the stage and the method in an error.
+func (r *run[In, Out]) refusal(what string, err error) error {
+	return fmt.Errorf("stage %q: %s: %w", r.name(), what, err)
+}
+
+// callIn and tellIn are Do and Tell of a subscription: they cannot emit.
+
+func (r *run[In, Out]) callIn(ctx context.Context, fn func(context.Context) error) error {
+	return r.do(ctx, "Subscription.Do", false, mute[Out](fn))
+}
+
+func (r *run[In, Out]) tellIn(fn func(context.Context) error) error {
+	return r.tellRun("Subscription.Tell", false, mute[Out](fn))
+}
+
+// mute makes fn one that emits nothing; nil stays nil.
+func mute[Out any](fn func(context.Context) error) func(context.Context) ([]Out, error) {
+	if fn == nil {
+		return nil
+	}
+	return func(ctx context.Context) ([]Out, error) { return nil, fn(ctx) }
+}
+
+// calls guards waitsFor of every core: the graph of callbacks that wait in Do. It is held for a
+// walk along that graph, and across nothing that waits.
+var calls sync.Mutex
+
+// waitFor records that the callback in progress of c waits for target, unless target waits, in
+// turn, for c.
+func (c *core) waitFor(target *core) error {
+	calls.Lock()
+	defer calls.Unlock()
+	for t := target; t != nil; t = t.waitsFor {
+		if t == c {
+			return ErrCallCycle
+		}
+	}
+	c.waitsFor = target
+	return nil
+}
+
+func (c *core) waitedFor() {
+	calls.Lock()
+	defer calls.Unlock()
+	c.waitsFor = nil
+}

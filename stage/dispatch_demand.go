@@ -1,0 +1,209 @@
+package stage
+
+import (
+	"math"
+	"math/bits"
+	"slices"
+
+	"github.com/go-genstage/genstage/internal/demand"
+)
+
+// demandDispatcher gives each batch to whom it owes most: the subscriber with
+// the largest pending demand, among equals the one that has waited longest. An
+// ask and a delivery both put their subscriber behind its equals.
+type demandDispatcher[T any] struct {
+	subs map[SubID]*demandEntry
+	heap demandHeap // those with demand
+	turn uint64     // the last one given out
+
+	// The sum of all pending demand, as 128 bits: each summand saturates at
+	// MaxInt64 but the sum must not, or subtracting from it would be wrong.
+	liveHi, liveLo uint64
+}
+
+// newDemandDispatcher returns a demand dispatcher without subscribers.
+func newDemandDispatcher[T any]() Dispatcher[T] {
+	return &demandDispatcher[T]{subs: make(map[SubID]*demandEntry)}
+}
+
+func (d *demandDispatcher[T]) Subscribe(id SubID) error {
+	if _, known := d.subs[id]; known {
+		return ErrAlreadySubscribed
+	}
+	d.subs[id] = &demandEntry{id: id, at: -1}
+	return nil
+}
+
+// Cancel forgets the demand as well. GenStage keeps it as a reserve that later
+// asks pay off; we do not: what was asked of the source for the departed one is
+// in the producer's account, which asks that much less next time.
+func (d *demandDispatcher[T]) Cancel(id SubID) {
+	e, known := d.subs[id]
+	if !known {
+		return
+	}
+	delete(d.subs, id)
+	if e.at >= 0 {
+		d.spend(d.heap.items[e.at].pending)
+		d.heap.remove(e.at)
+	}
+}
+
+func (d *demandDispatcher[T]) Ask(id SubID, n int64) {
+	e, known := d.subs[id]
+	if !known || n < 1 {
+		return
+	}
+	d.turn++
+	before := int64(0)
+	if e.at >= 0 {
+		before = d.heap.items[e.at].pending
+	}
+	after := demand.Add(before, n)
+	var carry uint64
+	d.liveLo, carry = bits.Add64(d.liveLo, uint64(after-before), 0)
+	d.liveHi += carry
+	if e.at < 0 {
+		d.heap.push(demandItem{pending: after, turn: d.turn, entry: e})
+	} else {
+		d.heap.set(e.at, after, d.turn)
+	}
+}
+
+func (d *demandDispatcher[T]) Dispatch(events []T, send func(id SubID, events []T)) (rest []T) {
+	for len(events) > 0 && len(d.heap.items) > 0 {
+		head := d.heap.items[0]
+		n := len(events)
+		if head.pending < int64(n) {
+			n = int(head.pending)
+		}
+		// Accounts first: they are right whatever becomes of send.
+		d.spend(int64(n))
+		if left := head.pending - int64(n); left == 0 {
+			d.heap.remove(0)
+		} else {
+			d.turn++
+			d.heap.set(0, left, d.turn)
+		}
+		send(head.entry.id, events[:n:n])
+		events = events[n:]
+	}
+	if len(events) == 0 {
+		return nil
+	}
+	return slices.Clip(events)
+}
+
+func (d *demandDispatcher[T]) Live() int64 {
+	if d.liveHi > 0 || d.liveLo > math.MaxInt64 {
+		return math.MaxInt64
+	}
+	return int64(d.liveLo)
+}
+
+// spend takes n off the sum of all pending demand.
+func (d *demandDispatcher[T]) spend(n int64) {
+	var borrow uint64
+	d.liveLo, borrow = bits.Sub64(d.liveLo, uint64(n), 0)
+	d.liveHi -= borrow
+}
+
+// demandEntry is a subscriber and where in the heap it stands.
+type demandEntry struct {
+	id SubID
+	at int // -1: has no demand
+}
+
+// demandItem is a subscriber with demand. Its key lies in the heap itself, so
+// that comparing follows no pointer.
+type demandItem struct {
+	pending int64  // > 0
+	turn    uint64 // when pending last changed
+	entry   *demandEntry
+}
+
+// demandHeap is a binary heap, the next to be served on top. It tells each
+// entry where it stands, so that any of them is found in one step.
+type demandHeap struct {
+	items []demandItem
+	steps uint64 // comparisons made; a test asserts their order of growth
+}
+
+// before says who is served first: the larger demand, then the longer wait.
+func (h *demandHeap) before(a, b *demandItem) bool {
+	h.steps++
+	if a.pending != b.pending {
+		return a.pending > b.pending
+	}
+	return a.turn < b.turn
+}
+
+func (h *demandHeap) push(item demandItem) {
+	h.items = append(h.items, item)
+	h.up(len(h.items)-1, item)
+}
+
+// set gives the i-th item a new key.
+func (h *demandHeap) set(i int, pending int64, turn uint64) {
+	item := h.items[i]
+	item.pending, item.turn = pending, turn
+	h.settle(i, item)
+}
+
+// remove takes the i-th item out.
+func (h *demandHeap) remove(i int) {
+	h.items[i].entry.at = -1
+	last := len(h.items) - 1
+	item := h.items[last]
+	h.items[last] = demandItem{}
+	h.items = h.items[:last]
+	if i < last {
+		h.settle(i, item)
+	}
+}
+
+// settle puts item at i or where it belongs from there.
+func (h *demandHeap) settle(i int, item demandItem) {
+	if i > 0 && h.before(&item, &h.items[(i-1)/2]) {
+		h.up(i, item)
+	} else {
+		h.down(i, item)
+	}
+}
+
+// up puts item at i or above it; what it passes moves down.
+func (h *demandHeap) up(i int, item demandItem) {
+	for i > 0 {
+		parent := (i - 1) / 2
+		if !h.before(&item, &h.items[parent]) {
+			break
+		}
+		h.place(i, h.items[parent])
+		i = parent
+	}
+	h.place(i, item)
+}
+
+// down puts item at i or below it; what it passes moves up.
+func (h *demandHeap) down(i int, item demandItem) {
+	for {
+		child := 2*i + 1
+		if child >= len(h.items) {
+			break
+		}
+		if right := child + 1; right < len(h.items) && h.before(&h.items[right], &h.items[child]) {
+			child = right
+		}
+		if !h.before(&h.items[child], &item) {
+			break
+		}
+		h.place(i, h.items[child])
+		i = child
+	}
+	h.place(i, item)
+}
+
+func (h *demandHeap) place(i int, item demandItem) {
+	h.items[i] = item
+	item.entry.at = i
+}

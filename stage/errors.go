@@ -1,0 +1,176 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// The expected ends and refusals. Compare with [errors.Is]; texts may change.
+var (
+	// ErrDone is returned by a callback to end its stage normally: what the callback returned
+	// beside it is delivered first, then the consumers are told that nothing more will come,
+	// and Run returns nil.
+	ErrDone = errors.New("stage: done")
+
+	// ErrShutdown is a clean end that is not a completion: an orderly order to stop. Run of the
+	// stage returns an error that wraps it; transient subscriptions survive it.
+	ErrShutdown = errors.New("stage: shut down")
+
+	// ErrKilled is the customary cause for an Abort that is meant as a kill. It counts as a failure.
+	ErrKilled = errors.New("stage: killed")
+
+	// ErrRunning is returned by Run when the stage, or a member of the pipeline, runs already.
+	ErrRunning = errors.New("stage: already running")
+
+	// ErrNotRunning is returned by calls that need a running stage, when it was never run.
+	ErrNotRunning = errors.New("stage: not running")
+
+	// ErrEnded is returned by calls that need a running stage or a live subscription, when that
+	// run or subscription has ended. What was asked for did not happen and never will.
+	ErrEnded = errors.New("stage: ended")
+
+	// ErrNoStage is the reason of a dynamic subscription to a stage that is not running.
+	ErrNoStage = fmt.Errorf("stage: no such stage: %w", ErrNotRunning)
+
+	// ErrRefused is wrapped by OnSubscribe or OnConsumer to refuse one subscription without
+	// ending the stage.
+	ErrRefused = errors.New("stage: subscription refused")
+
+	// ErrAlreadySubscribed is the answer to a second subscription of the same pair of stages
+	// without [AllowDuplicate].
+	ErrAlreadySubscribed = errors.New("stage: already subscribed")
+
+	// ErrCycle is the answer to a subscription that would make a stage its own upstream.
+	ErrCycle = errors.New("stage: subscription makes a ring")
+
+	// ErrSelfCall is returned, at once, by a call that would wait for the stage whose callback
+	// makes it.
+	ErrSelfCall = errors.New("stage: waits for itself")
+
+	// ErrCallCycle is returned, at once, by a Do that would close a ring of stages waiting for
+	// each other in Do.
+	ErrCallCycle = errors.New("stage: ring of calls")
+
+	// ErrInvalidOption is wrapped by what Run and Subscribe return for an option out of range.
+	ErrInvalidOption = errors.New("stage: invalid option")
+
+	// ErrInvalidStage is wrapped by what Run returns for a nil stage, a nil source, or a stage
+	// that no constructor made.
+	ErrInvalidStage = errors.New("stage: invalid stage")
+
+	// ErrInvalidDemand is returned by Ask and Next for n < 1. Nothing changes.
+	ErrInvalidDemand = errors.New("stage: demand must be at least 1")
+
+	// ErrInvalidHold is returned by Hold outside the callback that received the events or for
+	// more than it received, and by Release for more than is held. Nothing changes.
+	ErrInvalidHold = errors.New("stage: not so many events to hold or release")
+
+	// ErrNotManual is returned by Ask on a subscription without [Manual].
+	ErrNotManual = errors.New("stage: subscription is not manual")
+
+	// ErrGoexit is the Value of the [PanicError] of a callback that called [runtime.Goexit]
+	// (testing.T.FailNow does).
+	ErrGoexit = errors.New("stage: callback called runtime.Goexit")
+)
+
+// StageError names the stage whose end it describes. Every error that Run returns for the end of
+// a stage is wrapped in one, once: the stage where it began.
+type StageError struct {
+	Stage string // name of the stage
+	Err   error
+}
+
+// Error returns the stage's name and the text of Err.
+func (e *StageError) Error() string { return fmt.Sprintf("stage %q: %v", e.Stage, e.Err) }
+
+// Unwrap returns Err.
+func (e *StageError) Unwrap() error { return e.Err }
+
+// PanicError is how a stage ends when one of its callbacks panics or calls [runtime.Goexit].
+// The panic ends that stage and no other; neighbours see it as the reason of their
+// subscriptions' end.
+type PanicError struct {
+	Value    any    // the value given to panic; [ErrGoexit] after Goexit
+	Stack    []byte // the stack of the callback at that moment
+	Stage    string // name of the stage
+	Callback string // which function of it, as "events", "OnInit", "Do"
+}
+
+// Error names the callback and the value. The stack is not part of it.
+func (e *PanicError) Error() string {
+	return fmt.Sprintf("panic in %s: %v", e.Callback, e.Value)
+}
+
+// Unwrap returns Value if that is an error, else nil.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
+// StopError is what Stop returns when the stages did not drain before its context ended, or
+// when one of them failed meanwhile. The run was aborted then.
+type StopError struct {
+	Left  []Leftover // stages that had not finished, with the events they had
+	Stuck []Stuck    // callbacks that had not returned
+	Cause error      // why it ended: the context's cause, or the failure
+}
+
+// Leftover says what a stage had in it when Stop gave up.
+type Leftover struct {
+	Stage    string
+	Queued   int64 // received, not begun
+	InHand   int64 // begun, not finished: in a callback or held
+	Buffered int64 // emitted, not dispatched
+}
+
+// Stuck names a callback that had not returned when Stop gave up.
+type Stuck struct {
+	Stage    string
+	Callback string
+}
+
+// Error lists what was left and what was stuck.
+func (e *StopError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "stage: stop did not drain: %v", e.Cause)
+	for _, l := range e.Left {
+		fmt.Fprintf(&b, "; %q had %d queued, %d in hand, %d buffered", l.Stage, l.Queued, l.InHand, l.Buffered)
+	}
+	for _, s := range e.Stuck {
+		fmt.Fprintf(&b, "; %q was in %s", s.Stage, s.Callback)
+	}
+	return b.String()
+}
+
+// Unwrap returns Cause.
+func (e *StopError) Unwrap() error { return e.Cause }
+
+// ending is how a run ended, as neighbours and the pipeline are told.
+type ending struct {
+	reason    error // nil: normally
+	clean     bool  // nil, ErrShutdown, or the run's own context
+	completed bool  // everything emitted was delivered and begun, and nothing more will come
+}
+
+// endedBy makes the ending of a stage that ends by its own err. An ending that came from
+// elsewhere (a neighbour, the pipeline) is passed on as it is, so that the name of the stage
+// where it began stands in it once.
+func endedBy(stage string, err error) *ending {
+	if err == nil {
+		return &ending{clean: true}
+	}
+	return &ending{
+		reason: &StageError{Stage: stage, Err: err},
+		clean:  errors.Is(err, ErrShutdown),
+	}
+}
+
+// cause is context.Cause without the chance of nil.
+func cause(ctx context.Context) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	return ErrShutdown
+}

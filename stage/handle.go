@@ -1,0 +1,218 @@
+package stage
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"sync"
+
+	"github.com/go-genstage/genstage/internal/goid"
+)
+
+// handle is what every kind of stage has: its name, its options, and which run it is in. It
+// outlives runs.
+type handle struct {
+	kind   string // set by the constructor, read-only after
+	conf   config // set by the constructor, read-only after
+	newRun func(ctx context.Context, s *scope) controller
+
+	mu        sync.Mutex
+	run       controller // guarded by mu; nil when not running
+	runs      int        // guarded by mu
+	completed bool       // guarded by mu: the last run ended by completion
+	faults    []error    // guarded by mu: wiring that Run has to report
+	last      Stats      // guarded by mu: of the last run, when it has ended
+
+	sources []*handle // guarded by wiring: declared and live upstreams
+}
+
+// wiring guards the graph of who subscribes to whom. It is held for a walk up that graph when a
+// subscription is made or ends, and across nothing that waits.
+var wiring sync.Mutex
+
+// init fills in a handle; skip counts the callers up to the user's line.
+func (h *handle) init(kind string, skip int) {
+	h.kind = kind
+	h.conf.name = kind + " " + callSite(skip+1)
+	h.conf.bufferSize = DefaultBufferSize
+	if kind == kindProducerConsumer {
+		h.conf.bufferSize = Unlimited
+	}
+}
+
+const (
+	kindProducer         = "producer"
+	kindProducerConsumer = "producer-consumer"
+	kindConsumer         = "consumer"
+)
+
+// callSite returns "file.go:12" of the caller that skip says; 0 is the function that asks.
+func callSite(skip int) string {
+	_, file, line, ok := runtime.Caller(skip + 1)
+	if !ok {
+		return "?"
+	}
+	return fmt.Sprintf("%s:%d", filepath.Base(file), line)
+}
+
+// Name returns the stage's name. Safe for concurrent use.
+func (h *handle) Name() string { return h.conf.name }
+
+// Run runs the stage alone and blocks until the run has ended and all its goroutines with it.
+// It returns nil after a normal end ([ErrDone], completion, Stop), and else an error that wraps
+// the reason in a [StageError]. When ctx ends, the run is aborted with the context's cause,
+// which Run then wraps. A stage may run again after it ended; while it runs, Run returns
+// [ErrRunning]. Options out of range and faults of wiring come back from here, before any
+// callback.
+//
+// Stages that belong together run in a [Pipeline], which starts them in order and ends them
+// together.
+func (h *handle) Run(ctx context.Context) error {
+	s := &scope{label: h.conf.name, alone: true, done: make(chan struct{})}
+	return s.run(ctx, []member{h})
+}
+
+// Stop has the stage drain: a producer is asked no more, a consumer cancels its subscriptions;
+// what has been emitted is delivered, what has been received is handled, held events are waited
+// for, and the stage completes. Stop blocks until it has ended and returns nil; it returns
+// [ErrNotRunning] if the stage was never run and nil if it has ended. When ctx ends before
+// that, the run is aborted and Stop returns a [*StopError] that says what was left. From a
+// callback of the stage it returns [ErrSelfCall].
+func (h *handle) Stop(ctx context.Context) error {
+	run, runs := h.current()
+	switch {
+	case run == nil && runs == 0:
+		return fmt.Errorf("stage %q: Stop: %w", h.conf.name, ErrNotRunning)
+	case run == nil:
+		return nil
+	case run.runsOn(goid.Current()):
+		return fmt.Errorf("stage %q: Stop: %w", h.conf.name, ErrSelfCall)
+	}
+	return stopRun(ctx, h.conf.name, run, func(*handle) bool { return false })
+}
+
+// Abort ends the run without draining: after it returns no callback of the stage begins, except
+// OnTerminate. The callback in progress sees its context end and is waited for by Run. What the
+// stage held is handed back or counted lost. cause is what Run then wraps; nil stands for
+// [ErrShutdown]. It never blocks, may be called from any goroutine, callbacks included, and
+// does nothing when the stage does not run.
+func (h *handle) Abort(cause error) {
+	if run, _ := h.current(); run != nil {
+		if cause == nil {
+			cause = ErrShutdown
+		}
+		run.abort(endedBy(h.conf.name, cause))
+	}
+}
+
+// Stats returns what the stage has done in this run, or in its last one if it does not run. It
+// never blocks on the stage and is cheap; see [Stats] for what the counters mean.
+func (h *handle) Stats() Stats {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.run != nil {
+		return h.run.stats()
+	}
+	s := h.last
+	s.Stage, s.Kind, s.Runs = h.conf.name, h.kind, h.runs
+	return s
+}
+
+func (h *handle) current() (run controller, runs int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.run, h.runs
+}
+
+// fault keeps an error of wiring for the next Run; on a running stage it ends the run.
+func (h *handle) fault(err error) {
+	h.mu.Lock()
+	h.faults = append(h.faults, err)
+	run := h.run
+	h.mu.Unlock()
+	if run != nil {
+		run.abort(endedBy(h.conf.name, err))
+	}
+}
+
+// members makes a handle a member of its own run.
+func (h *handle) members() []*handle { return []*handle{h} }
+
+func (h *handle) open(ctx context.Context, s *scope) (controller, error) {
+	if h.newRun == nil {
+		return nil, fmt.Errorf("%w: a %T that no constructor made", ErrInvalidStage, h)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.run != nil {
+		err := ErrRunning
+		if h.run.runsOn(goid.Current()) {
+			err = ErrSelfCall
+		}
+		return nil, &StageError{Stage: h.conf.name, Err: err}
+	}
+	for _, faults := range [][]error{h.conf.faults, h.faults} {
+		if len(faults) > 0 {
+			return nil, &StageError{Stage: h.conf.name, Err: faults[0]}
+		}
+	}
+	h.runs++
+	h.completed = false
+	h.run = h.newRun(ctx, s)
+	return h.run, nil
+}
+
+// closed is told by the run when it has ended.
+func (h *handle) closed(final Stats, completed bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closedLocked(final, completed)
+}
+
+func (h *handle) closedLocked(final Stats, completed bool) {
+	h.run, h.completed, h.last = nil, completed, final
+}
+
+// reaches reports whether h is target or lies downstream of it. The caller holds wiring.
+func (h *handle) reaches(target *handle, seen map[*handle]bool) bool {
+	if h == target {
+		return true
+	}
+	if seen[h] {
+		return false
+	}
+	seen[h] = true
+	for _, s := range h.sources {
+		if s.reaches(target, seen) {
+			return true
+		}
+	}
+	return false
+}
+
+// addSource records that h consumes from src, unless that closes a ring.
+func (h *handle) addSource(src *handle) error {
+	wiring.Lock()
+	defer wiring.Unlock()
+	if h == src {
+		return fmt.Errorf("%w: %q subscribes to itself", ErrCycle, h.conf.name)
+	}
+	if src.reaches(h, map[*handle]bool{}) {
+		return fmt.Errorf("%w: %q is upstream of %q", ErrCycle, h.conf.name, src.conf.name)
+	}
+	h.sources = append(h.sources, src)
+	return nil
+}
+
+// removeSource takes back one addSource.
+func (h *handle) removeSource(src *handle) {
+	wiring.Lock()
+	defer wiring.Unlock()
+	for i, s := range h.sources {
+		if s == src {
+			h.sources = append(h.sources[:i], h.sources[i+1:]...)
+			return
+		}
+	}
+}

@@ -1,0 +1,227 @@
+package stage
+
+import (
+	"context"
+	"sync"
+)
+
+// scope is one run of a pipeline, or of a stage that runs alone: it starts its members in order,
+// hears of their ends, and knows what one member's end means for the others (rules R1 and R4 in
+// docs/protocol.md; R2 and R3 are kept by the members themselves).
+//
+// A run begins in four phases, each over all members before the next: every mailbox opens;
+// OnInit, in order; declared subscriptions, until all are answered; demand callbacks.
+type scope struct {
+	label  string // set before run, read-only after
+	alone  bool   // a stage by itself: no rules; set before run, read-only after
+	parent *scope // of a pipeline within a pipeline; set before run, read-only after
+
+	mu      sync.Mutex
+	runs    []controller // guarded by mu
+	left    int          // guarded by mu: members not ended, and one while opening
+	failure *ending      // guarded by mu: the first failure
+	aborted *ending      // guarded by mu: the first abort from outside
+	last    *ending      // guarded by mu: how the last member ended; the result of a stage alone
+
+	opened bool   // guarded by mu: the parent counts this scope as a member
+	onOver func() // set before run, read-only after; nil for none
+	done   chan struct{}
+	result *ending // written before done is closed
+}
+
+// run runs the members from begin to end.
+func (s *scope) run(ctx context.Context, ms []member) error {
+	if ctx.Err() != nil {
+		return &StageError{Stage: s.label, Err: cause(ctx)}
+	}
+	if err := s.open(ctx, ms); err != nil {
+		return err
+	}
+	// The function that AfterFunc starts ends by itself at once; run waits for it.
+	told := make(chan struct{})
+	unwatch := context.AfterFunc(ctx, func() {
+		defer close(told)
+		s.abort(&ending{reason: &StageError{Stage: s.label, Err: cause(ctx)}, clean: true})
+	})
+	if err := s.initialize(); err == nil {
+		s.connect()
+		s.awaitConnected()
+		s.release()
+	}
+	<-s.done
+	if !unwatch() {
+		<-told
+	}
+	return s.result.reason
+}
+
+// open opens every member's mailbox. If one refuses, those before it are ended again and nothing
+// has run.
+func (s *scope) open(ctx context.Context, ms []member) error {
+	s.left = 1 + len(ms)
+	for i, m := range ms {
+		c, err := m.open(ctx, s)
+		if err != nil {
+			s.abort(&ending{reason: err})
+			for range len(ms) - i + 1 { // those that will never run, and the opening
+				s.ended(&ending{clean: true}, false)
+			}
+			<-s.done
+			return err
+		}
+		s.mu.Lock()
+		s.runs = append(s.runs, c)
+		s.mu.Unlock()
+	}
+	s.mu.Lock()
+	s.opened = true
+	s.mu.Unlock()
+	s.ended(&ending{clean: true}, false) // the opening
+	return nil
+}
+
+func (s *scope) members() []controller {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.runs[:len(s.runs):len(s.runs)]
+}
+
+func (s *scope) initialize() error {
+	for _, c := range s.members() {
+		if err := c.initialize(); err != nil {
+			s.abort(&ending{reason: err})
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *scope) connect() {
+	for _, c := range s.members() {
+		c.connect()
+	}
+}
+
+func (s *scope) awaitConnected() {
+	for _, c := range s.members() {
+		c.awaitConnected()
+	}
+}
+
+func (s *scope) release() {
+	for _, c := range s.members() {
+		c.release()
+	}
+}
+
+func (s *scope) abort(e *ending) {
+	s.mu.Lock()
+	if s.aborted == nil {
+		s.aborted = e
+	}
+	runs := s.runs[:len(s.runs):len(s.runs)]
+	s.mu.Unlock()
+	for _, c := range runs {
+		c.abort(e)
+	}
+}
+
+func (s *scope) stop(inside func(*handle) bool) {
+	for _, c := range s.members() {
+		c.stop(inside)
+	}
+}
+
+func (s *scope) finished() <-chan struct{} { return s.done }
+func (s *scope) end() *ending              { return s.result }
+
+func (s *scope) runsOn(goroutine uint64) bool {
+	for _, c := range s.members() {
+		if c.runsOn(goroutine) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *scope) stats() Stats {
+	st := Stats{Stage: s.label, Kind: kindPipeline, Running: true}
+	for _, c := range s.members() {
+		st.Members = append(st.Members, c.stats())
+	}
+	return st
+}
+
+// ended is told by each member when it has ended, once, before the member counts as finished.
+// spared says that the failed member has subscribers and all of them are temporary.
+func (s *scope) ended(e *ending, spared bool) {
+	s.mu.Lock()
+	s.left--
+	if s.last == nil || !e.clean || e.reason != nil {
+		s.last = e
+	}
+	fails := !e.clean && !spared && !s.alone && s.failure == nil && s.aborted == nil
+	if fails {
+		s.failure = e
+	}
+	over, opened := s.left == 0, s.opened
+	runs := s.runs[:len(s.runs):len(s.runs)]
+	s.mu.Unlock()
+
+	if fails {
+		for _, c := range runs {
+			c.abort(e)
+		}
+	}
+	if !over {
+		return
+	}
+	switch {
+	case s.failure != nil:
+		s.result = s.failure
+	case s.alone:
+		s.result = s.last
+	case s.aborted != nil:
+		s.result = s.aborted
+	default:
+		s.result = &ending{clean: true, completed: true}
+	}
+	if s.onOver != nil {
+		s.onOver()
+	}
+	if s.parent != nil && opened {
+		s.parent.ended(s.result, false)
+	}
+	close(s.done)
+}
+
+// stopRun has a run drain and waits for it, or aborts it when ctx ends first.
+func stopRun(ctx context.Context, label string, run controller, inside func(*handle) bool) error {
+	run.stop(inside)
+	select {
+	case <-run.finished():
+		if e := run.end(); e.reason != nil {
+			return &StopError{Cause: e.reason}
+		}
+		return nil
+	case <-ctx.Done():
+	}
+	err := &StopError{Cause: cause(ctx)}
+	err.add(run.stats())
+	run.abort(&ending{reason: &StageError{Stage: label, Err: err}, clean: true})
+	return err
+}
+
+// add lists what a stage, or the members of a pipeline, still had.
+func (e *StopError) add(s Stats) {
+	for _, m := range s.Members {
+		e.add(m)
+	}
+	if !s.Running || s.Kind == kindPipeline {
+		return
+	}
+	e.Left = append(e.Left, Leftover{Stage: s.Stage, Queued: s.Input.Queued, InHand: s.Input.InHand, Buffered: s.Output.Buffered})
+	if s.Callback != "" {
+		e.Stuck = append(e.Stuck, Stuck{Stage: s.Stage, Callback: s.Callback})
+	}
+}

@@ -1,0 +1,287 @@
+package stage
+
+import (
+	"context"
+	"errors"
+
+	"github.com/go-genstage/genstage/internal/goid"
+	"github.com/go-genstage/genstage/internal/mailbox"
+)
+
+// none is what a producer consumes and a consumer emits.
+type none struct{}
+
+// definition is what a stage is made of, whatever its kind: the functions of its user. A run
+// works on a copy. What a kind does not have is nil.
+type definition[In, Out any] struct {
+	in  *inPort[In]
+	out *outPort[Out]
+
+	produce    func() (demand demandFunc[Out], release func()) // per run
+	events     func(context.Context, []In, *Subscription) ([]Out, error)
+	onCancel   func(context.Context, *Subscription, Cancellation) ([]Out, error)
+	onComplete func(context.Context) ([]Out, error)
+	onDiscard  func(context.Context, []Out)
+}
+
+type demandFunc[Out any] func(ctx context.Context, demand int) ([]Out, error)
+
+// run is one run of a stage: one goroutine, one mailbox, one state. All fields but those of core
+// and the mailbox are owned by the stage goroutine.
+type run[In, Out any] struct {
+	core
+	box mailbox.Box[message[In]]
+	def definition[In, Out]
+
+	number int // which run of the handle it is; read-only
+
+	batch []message[In] // taken from the mailbox, worked from next on
+	next  int
+	early []message[In] // came before OnInit
+
+	initialized bool // OnInit has returned without a failure
+	stopping    bool // Stop: subscriptions are being cancelled
+	finishing   bool // done: only what was emitted is still delivered, and held events waited for
+	concluding  int  // how far conclude has come
+
+	calling *call[Out] // the Do or Tell in progress
+
+	ready     chan struct{} // closed when OnInit has returned or the run has ended
+	connected chan struct{} // closed when all declared subscriptions are answered or wait, or the run has ended
+
+	intake[In]
+	outlet[Out]
+	tally
+}
+
+// newRun makes the run and starts its goroutine, which waits for its phases. The caller holds h.mu.
+func newRun[In, Out any](ctx context.Context, s *scope, h *handle, def definition[In, Out]) *run[In, Out] {
+	r := &run[In, Out]{def: def, ready: make(chan struct{}), connected: make(chan struct{})}
+	r.core.h, r.core.scope, r.core.done = h, s, make(chan struct{})
+	r.number = h.runs
+	r.running.Store(true)
+	ctx, r.cancel = context.WithCancelCause(ctx)
+	r.ctx = context.WithValue(ctx, coreKey{}, &r.core)
+	r.box.Init()
+	r.ring = r.box.Ring
+	if def.out != nil {
+		r.openOutlet()
+	}
+	go r.main() // ends with the run; everyone who waits for the run waits for it, through done
+	return r
+}
+
+// main is the stage goroutine. When a callback calls Goexit the goroutine is lost, and a new one
+// takes over where it was: guard has left a verdict, so the run ends. The same way goes what
+// panics outside a callback: an observer, a dispatcher of the user's, a broken invariant of ours.
+func (r *run[In, Out]) main() {
+	returned := false
+	defer func() {
+		if !returned {
+			r.fail(r.recovered(recover(), "Observe or Dispatcher"))
+			go r.main()
+		}
+	}()
+	r.onGo.Store(goid.Current())
+	for r.verdict == nil {
+		r.step()
+	}
+	r.conclude()
+	returned = true
+}
+
+// step handles one message, or waits for one.
+func (r *run[In, Out]) step() {
+	if e := r.aborting.Load(); e != nil {
+		r.verdict = e
+		return
+	}
+	if r.next == len(r.batch) && !r.take() {
+		return
+	}
+	m := r.batch[r.next]
+	r.next++
+	r.receive(m)
+	r.settle()
+}
+
+// take gets what the mailbox has. If there is nothing it waits for the bell, and returns false.
+func (r *run[In, Out]) take() bool {
+	r.batch, r.next = r.box.Take(r.batch), 0
+	if len(r.batch) > 0 {
+		return true
+	}
+	if !r.again {
+		r.park()
+	}
+	r.again = false
+	r.batch = r.box.Take(r.batch)
+	if len(r.batch) > 0 {
+		return true
+	}
+	r.settle() // the bell rang without a message: held events were released, or a timer fired
+	return false
+}
+
+// park waits for the bell or the poll timer. Nothing else ever blocks a stage.
+func (r *run[In, Out]) park() {
+	if r.timer == nil {
+		<-r.box.Bell()
+		return
+	}
+	select {
+	case <-r.box.Bell():
+	case <-r.timer.C:
+		r.timer = nil
+		r.wake()
+	}
+}
+
+// receive handles one message.
+func (r *run[In, Out]) receive(m message[In]) {
+	if !r.initialized && m.kind != msgInit {
+		r.early = append(r.early, m)
+		return
+	}
+	switch m.kind {
+	case msgEvents:
+		r.arrived(m.sub, m.events)
+	case msgAsk:
+		r.asked(m.sub)
+	case msgCall:
+		r.called(m.arg.(*call[Out]))
+
+	case msgSubscribe:
+		r.subscribed(m.arg.(*edge[Out]))
+	case msgCancel, msgConsumerDown:
+		r.consumerGone(m)
+	case msgHandBack:
+		r.takeBack(m.arg.([]Out))
+	case msgBegunAll:
+		r.begunAll(m.sub, m.n)
+
+	case msgAccepted:
+		r.accepted(m.sub)
+	case msgThatIsAll, msgComplete, msgRefused, msgCancelled, msgProducerDown:
+		r.upstreamSaid(m)
+
+	case msgWake:
+		r.woken.Store(false)
+		r.wake()
+	case msgSubscribeTo:
+		r.subscribeTo(m.arg.(*edge[In]))
+	case msgStop:
+		r.stopNow(m.arg.(func(*handle) bool))
+
+	case msgInit:
+		r.callInit()
+	case msgConnect:
+		r.connectDeclared()
+	case msgRelease:
+		r.released = true
+	}
+}
+
+// settle does what has become possible, after every message.
+func (r *run[In, Out]) settle() {
+	if !r.initialized || r.verdict != nil {
+		return
+	}
+	if r.def.out != nil {
+		r.serveBuffer()
+	}
+	if r.def.in != nil {
+		r.workQueue()
+		r.checkInput()
+	}
+	if r.def.produce != nil {
+		r.callDemand()
+	}
+	if r.finishing && r.verdict == nil && r.heldNow.Load() == 0 {
+		r.checkDelivered()
+	}
+	r.publish()
+}
+
+// callInit runs OnInit, and makes the state that a ready-made producer has per run.
+func (r *run[In, Out]) callInit() {
+	if r.def.produce != nil {
+		r.demand, r.releaseDemand = r.def.produce()
+	}
+	if init := r.h.conf.onInit; init != nil {
+		if err := r.guard(inInit, func() error { return init(r.ctx) }); err != nil && !errors.Is(err, ErrDone) {
+			r.fail(err)
+			return
+		} else if err != nil {
+			r.finish()
+		}
+	}
+	r.initialized = true
+	r.batch, r.next, r.early = append(r.early, r.batch[r.next:]...), 0, nil
+	close(r.ready)
+}
+
+// finish ends the stage normally: no callback gets input any more, upstreams are left, and what
+// was emitted is delivered.
+func (r *run[In, Out]) finish() {
+	if r.finishing || r.verdict != nil {
+		return
+	}
+	r.finishing = true
+	r.stopTimer()
+	if r.def.in != nil {
+		r.leaveUpstreams(&ending{clean: true, completed: true})
+	}
+}
+
+// checkDelivered ends the run when it is finishing, holds nothing and all it emitted has arrived.
+func (r *run[In, Out]) checkDelivered() {
+	if r.def.out == nil || r.allBegun() {
+		r.verdict = &ending{clean: true, completed: true}
+	}
+}
+
+// stopNow begins to drain.
+func (r *run[In, Out]) stopNow(inside func(*handle) bool) {
+	if r.def.produce != nil {
+		r.finish()
+		return
+	}
+	r.cancelOutside(inside)
+}
+
+// The launcher's phases.
+
+func (r *run[In, Out]) initialize() error {
+	r.box.Post(message[In]{kind: msgInit})
+	<-r.ready
+	select {
+	case <-r.done:
+		return r.endedAs.reason
+	default:
+		return nil
+	}
+}
+
+func (r *run[In, Out]) connect()        { r.box.Post(message[In]{kind: msgConnect}) }
+func (r *run[In, Out]) awaitConnected() { <-r.connected }
+func (r *run[In, Out]) release()        { r.box.Post(message[In]{kind: msgRelease}) }
+func (r *run[In, Out]) end() *ending    { return r.endedAs }
+
+func (r *run[In, Out]) stop(inside func(*handle) bool) {
+	r.box.Post(message[In]{kind: msgStop, arg: inside})
+}
+
+// wake has the demand callback called again with all that is open.
+func (r *run[In, Out]) wake() {
+	r.owed = 0
+	r.pause = 0
+	r.stopTimer()
+}
+
+func (r *run[In, Out]) stopTimer() {
+	if r.timer != nil {
+		r.timer.Stop()
+		r.timer = nil
+	}
+}

@@ -1,0 +1,228 @@
+package stage
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/go-genstage/genstage/internal/buffer"
+)
+
+// Options are grouped by the kind of stage they fit, so that one given to the wrong kind does
+// not compile. A value out of range is reported by Run, as an error that wraps
+// [ErrInvalidOption] and names the option.
+type (
+	// ProducerOption is an option of [NewProducer] and of the ready-made producers.
+	ProducerOption interface{ forProducer(*config) }
+	// ConsumerOption is an option of [NewConsumer] and of the ready-made consumers.
+	ConsumerOption interface{ forConsumer(*config) }
+	// ProducerConsumerOption is an option of [NewProducerConsumer].
+	ProducerConsumerOption interface{ forProducerConsumer(*config) }
+
+	// Option fits every kind of stage.
+	Option interface {
+		ProducerOption
+		ConsumerOption
+		ProducerConsumerOption
+	}
+	// OutputOption fits the stages that emit: producers and producer-consumers.
+	OutputOption interface {
+		ProducerOption
+		ProducerConsumerOption
+	}
+	// InputOption fits the stages that consume: consumers and producer-consumers.
+	InputOption interface {
+		ConsumerOption
+		ProducerConsumerOption
+	}
+)
+
+type (
+	anyOption      func(*config)
+	outputOption   func(*config)
+	inputOption    func(*config)
+	producerOption func(*config)
+)
+
+func (o anyOption) forProducer(c *config)         { o(c) }
+func (o anyOption) forConsumer(c *config)         { o(c) }
+func (o anyOption) forProducerConsumer(c *config) { o(c) }
+
+func (o outputOption) forProducer(c *config)         { o(c) }
+func (o outputOption) forProducerConsumer(c *config) { o(c) }
+
+func (o inputOption) forConsumer(c *config)         { o(c) }
+func (o inputOption) forProducerConsumer(c *config) { o(c) }
+
+func (o producerOption) forProducer(c *config) { o(c) }
+
+// config is what the options of one stage came to: set by the constructor, read-only after.
+type config struct {
+	name        string
+	bufferSize  int // -1: unlimited
+	bufferKeep  buffer.Keep
+	keepRunning bool
+	retry       bool
+	repeat      bool // the demand callback is called again at once while it finds something
+	poll        *pollPolicy
+
+	onInit         func(context.Context) error
+	onTerminate    func(error)
+	onSubscribe    func(context.Context, *Subscription) error
+	onConsumer     func(context.Context, *Subscription) error
+	onConsumerGone func(context.Context, *Subscription, Cancellation) error
+	observe        func(Message)
+	logger         *slog.Logger
+
+	faults []error // options out of range
+}
+
+func (c *config) fault(format string, args ...any) {
+	c.faults = append(c.faults, fmt.Errorf("%w: %s", ErrInvalidOption, fmt.Sprintf(format, args...)))
+}
+
+// Name names the stage, in errors, logs and Stats. By default the name is the kind of the stage
+// and the file and line where it was made. It must not be empty.
+func Name(name string) Option {
+	return anyOption(func(c *config) {
+		if name == "" {
+			c.fault("Name(%q): must not be empty", name)
+			return
+		}
+		c.name = name
+	})
+}
+
+// OnInit is called on the stage's goroutine at the beginning of each run, before anything else
+// of the stage: here its state is made anew. An error ends the run before any event, and with it
+// the pipeline. By default there is nothing to do.
+func OnInit(fn func(ctx context.Context) error) Option {
+	return anyOption(func(c *config) {
+		if fn == nil {
+			c.fault("OnInit(nil)")
+		}
+		c.onInit = fn
+	})
+}
+
+// OnTerminate is called on the stage's goroutine when the run ends, after the last callback and
+// before the neighbours are told, whatever the end: also after a panic. It is not called when
+// OnInit failed. reason is what Run of this stage alone would return; nil is a normal end. It
+// gets no context, since that of the run may have ended: clean-up that waits needs its own limit.
+func OnTerminate(fn func(reason error)) Option {
+	return anyOption(func(c *config) {
+		if fn == nil {
+			c.fault("OnTerminate(nil)")
+		}
+		c.onTerminate = fn
+	})
+}
+
+// Observe has fn called with every message of the protocol that this stage sends, at the moment
+// of sending: a trace of demand and events. It is called on the goroutine that sends, which for
+// asks is any; fn must be safe for concurrent use and must not block. A panic in it counts as a
+// panic of the callback in progress. Without Observe nothing is spent on it.
+func Observe(fn func(Message)) Option {
+	return anyOption(func(c *config) {
+		if fn == nil {
+			c.fault("Observe(nil)")
+		}
+		c.observe = fn
+	})
+}
+
+// Logger sets where the stage reports what nobody asked for, such as discarded events; by
+// default [slog.Default].
+func Logger(logger *slog.Logger) Option {
+	return anyOption(func(c *config) {
+		if logger == nil {
+			c.fault("Logger(nil)")
+		}
+		c.logger = logger
+	})
+}
+
+// Unlimited is the [BufferSize] of a buffer without bound.
+const Unlimited = -1
+
+// DefaultBufferSize is the buffer size of a producer without [BufferSize].
+const DefaultBufferSize = 10_000
+
+// BufferSize bounds the events that were emitted and not yet asked for. 0 keeps none;
+// [Unlimited] is the default of a producer-consumer, whose input is bounded by its own demand;
+// a producer's default is 10,000. What does not fit is discarded by [KeepLast] or [KeepFirst],
+// counted, given to OnDiscard and logged once per episode.
+func BufferSize(n int) OutputOption {
+	return outputOption(func(c *config) {
+		if n < Unlimited {
+			c.fault("BufferSize(%d): must be at least 0, or Unlimited", n)
+			return
+		}
+		c.bufferSize = n
+	})
+}
+
+// KeepLast makes a full buffer discard its oldest events. It is the default.
+func KeepLast() OutputOption {
+	return outputOption(func(c *config) { c.bufferKeep = buffer.KeepLast })
+}
+
+// KeepFirst makes a full buffer discard the events that come last.
+func KeepFirst() OutputOption {
+	return outputOption(func(c *config) { c.bufferKeep = buffer.KeepFirst })
+}
+
+// KeepRunning exempts the stage from the pipeline's rule that a producer whose subscribers have
+// all gone is ended: it waits for the next one.
+func KeepRunning() OutputOption {
+	return outputOption(func(c *config) { c.keepRunning = true })
+}
+
+// Retry has the demand callback called again after [Producer.Wake], with all the demand that is
+// open. Without it a producer that returned fewer events than asked owes the rest, and is not
+// asked for it again: it emits the rest by Do or Tell. Retry spares it that memory: the callback
+// returns what there is, and Wake says that there is more.
+func Retry() ProducerOption {
+	return producerOption(func(c *config) { c.retry = true })
+}
+
+// OnSubscribe is called on the consumer's goroutine each time a producer has accepted a
+// subscription of this stage, in every run anew, before any event of it. Ask and Hold's
+// counterparts work from here on. An error ends the stage; one that wraps [ErrRefused] ends this
+// subscription only.
+func OnSubscribe(fn func(ctx context.Context, sub *Subscription) error) InputOption {
+	return inputOption(func(c *config) {
+		if fn == nil {
+			c.fault("OnSubscribe(nil)")
+		}
+		c.onSubscribe = fn
+	})
+}
+
+// OnConsumer is called on the producer's goroutine when a consumer subscribes, before it gets
+// anything. An error ends the stage; one that wraps [ErrRefused] refuses this subscriber only,
+// who gets it as the reason.
+func OnConsumer(fn func(ctx context.Context, sub *Subscription) error) OutputOption {
+	return outputOption(func(c *config) {
+		if fn == nil {
+			c.fault("OnConsumer(nil)")
+		}
+		c.onConsumer = fn
+	})
+}
+
+// OnConsumerGone is called on the producer's goroutine when a subscriber has cancelled or ended.
+// Events that it had not begun have been put back by then. It is not called for the subscribers
+// that a completing producer leaves behind. An error ends the stage.
+func OnConsumerGone(fn func(ctx context.Context, sub *Subscription, c Cancellation) error) OutputOption {
+	return outputOption(func(c *config) {
+		if fn == nil {
+			c.fault("OnConsumerGone(nil)")
+		}
+		c.onConsumerGone = fn
+	})
+}
+
+// pollPolicy is how long a [Poll] waits after an empty answer.
+type pollPolicy struct{ min, max time.Duration }

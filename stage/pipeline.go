@@ -1,0 +1,203 @@
+package stage
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/go-genstage/genstage/internal/goid"
+)
+
+const kindPipeline = "pipeline"
+
+// Pipeline runs stages together: it starts them in order, ends them together, and is a [Stage]
+// itself, so pipelines nest. Make one with [NewPipeline]. It must not be copied.
+//
+// A failure of one member reaches its neighbours through their subscriptions, by cancel mode,
+// and ends the pipeline: the other members are aborted with it as the cause, and Run returns it.
+// The exception is a failed stage that has subscribers, all of them temporary: it is logged and
+// the rest goes on. A producer or producer-consumer whose subscribers have all gone is ended
+// (see [KeepRunning]); a consumer whose subscriptions have all ended completes.
+type Pipeline struct {
+	name   string
+	stages []Stage
+	fault  error // set by the constructor, read-only after
+
+	mu   sync.Mutex
+	run  *scope // guarded by mu; nil when not running
+	runs int    // guarded by mu
+	last Stats  // guarded by mu
+}
+
+// NewPipeline makes a pipeline of the stages, which start in this order. A nil stage, or one
+// that stands in it twice, is reported by Run.
+func NewPipeline(stages ...Stage) *Pipeline { return newPipeline(stages) }
+
+// newPipeline must be called by the exported function directly, for the call site.
+func newPipeline(stages []Stage) *Pipeline {
+	p := &Pipeline{name: kindPipeline + " " + callSite(2), stages: stages}
+	seen := map[*handle]bool{}
+	for i, s := range stages {
+		if isNil(s) {
+			p.fault = fmt.Errorf("%w: stage %d of the pipeline is nil", ErrInvalidStage, i)
+			return p
+		}
+		for _, h := range s.members() {
+			if seen[h] {
+				p.fault = fmt.Errorf("%w: %q stands in the pipeline twice", ErrInvalidStage, h.conf.name)
+				return p
+			}
+			seen[h] = true
+		}
+	}
+	return p
+}
+
+// isNil finds nil stages, also those of a concrete type.
+func isNil(s Stage) bool {
+	switch s := s.(type) {
+	case nil:
+		return true
+	case *Pipeline:
+		return s == nil
+	case interface{ none() bool }:
+		return s.none()
+	}
+	return false
+}
+
+// Name returns the pipeline's name: its kind and the line where it was made.
+func (p *Pipeline) Name() string { return p.name }
+
+// Stages returns the stages it was made of, in order.
+func (p *Pipeline) Stages() []Stage { return append([]Stage(nil), p.stages...) }
+
+// Run runs all stages and blocks until every one has ended. Every mailbox opens; OnInit of all
+// runs, in order; the declared subscriptions are made; only when all are answered do the demand
+// callbacks begin. A failing OnInit ends the pipeline before any event.
+//
+// It returns nil when the stages have come to their end by completion, Stop or a clean shutdown;
+// the first failure, wrapped once in a [StageError] that names its stage; or, after Abort or the
+// end of ctx, an error that wraps the cause. It returns [ErrRunning] when it, or a member, runs
+// already.
+func (p *Pipeline) Run(ctx context.Context) error {
+	if p.fault != nil {
+		return p.fault
+	}
+	s := &scope{label: p.name, done: make(chan struct{})}
+	if err := p.begin(s); err != nil {
+		return err
+	}
+	return s.run(ctx, asMembers(p.stages))
+}
+
+// begin makes s the current run.
+func (p *Pipeline) begin(s *scope) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.run != nil {
+		if p.run.runsOn(goid.Current()) {
+			return fmt.Errorf("%s: Run: %w", p.name, ErrSelfCall)
+		}
+		return fmt.Errorf("%s: Run: %w", p.name, ErrRunning)
+	}
+	p.run = s
+	p.runs++
+	s.onOver = func() { p.over(s) }
+	return nil
+}
+
+// over forgets the run that has ended.
+func (p *Pipeline) over(s *scope) {
+	last := s.stats()
+	last.Running = false
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.run == s {
+		p.run, p.last = nil, last
+	}
+}
+
+// Stop drains the pipeline from its sources: producers are asked no more, subscriptions to
+// stages outside are cancelled, and completion runs down. It blocks until every stage has ended
+// and returns nil, or a [*StopError] when ctx ended first (the pipeline is aborted then) or a
+// stage failed meanwhile. It returns [ErrNotRunning] if the pipeline was never run, nil if it
+// has ended, and [ErrSelfCall] from a callback of a member.
+func (p *Pipeline) Stop(ctx context.Context) error {
+	p.mu.Lock()
+	run, runs := p.run, p.runs
+	p.mu.Unlock()
+	switch {
+	case run == nil && runs == 0:
+		return fmt.Errorf("%s: Stop: %w", p.name, ErrNotRunning)
+	case run == nil:
+		return nil
+	case run.runsOn(goid.Current()):
+		return fmt.Errorf("%s: Stop: %w", p.name, ErrSelfCall)
+	}
+	inside := map[*handle]bool{}
+	for _, h := range p.members() {
+		inside[h] = true
+	}
+	return stopRun(ctx, p.name, run, func(h *handle) bool { return inside[h] })
+}
+
+// Abort ends every stage without draining; see [Producer.Abort]. A nil cause stands for
+// [ErrShutdown]. It never blocks and may be called from any goroutine.
+func (p *Pipeline) Abort(cause error) {
+	p.mu.Lock()
+	run := p.run
+	p.mu.Unlock()
+	if run == nil {
+		return
+	}
+	if cause == nil {
+		cause = ErrShutdown
+	}
+	run.abort(endedBy(p.name, cause))
+}
+
+// Stats returns the Stats of the members, in order, in Members.
+func (p *Pipeline) Stats() Stats {
+	p.mu.Lock()
+	run, last, runs := p.run, p.last, p.runs
+	p.mu.Unlock()
+	if run != nil {
+		last = run.stats()
+	}
+	last.Stage, last.Kind, last.Runs = p.name, kindPipeline, runs
+	return last
+}
+
+func (p *Pipeline) members() []*handle {
+	var all []*handle
+	for _, s := range p.stages {
+		if !isNil(s) {
+			all = append(all, s.members()...)
+		}
+	}
+	return all
+}
+
+// open makes the pipeline a member of another one.
+func (p *Pipeline) open(ctx context.Context, parent *scope) (controller, error) {
+	if p.fault != nil {
+		return nil, p.fault
+	}
+	s := &scope{label: p.name, parent: parent, done: make(chan struct{})}
+	if err := p.begin(s); err != nil {
+		return nil, err
+	}
+	if err := s.open(ctx, asMembers(p.stages)); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func asMembers(stages []Stage) []member {
+	ms := make([]member, len(stages))
+	for i, s := range stages {
+		ms[i] = s
+	}
+	return ms
+}

@@ -1,0 +1,161 @@
+package stage
+
+import (
+	"fmt"
+)
+
+// Source is what a consumer can subscribe to: a [Producer] or a [ProducerConsumer] of T.
+type Source[T any] interface {
+	Name() string
+	port() *outPort[T]
+}
+
+// outPort is the typed side of a stage that emits: where subscribers of T meet its runs.
+type outPort[T any] struct {
+	h *handle
+
+	serve   func(*edge[T]) bool // guarded by h.mu: posts to the current run; nil when there is none
+	waiting []*edge[T]          // guarded by h.mu: declared subscriptions for when it runs
+}
+
+// attached is what became of a subscription on its way to the producer.
+type attached uint8
+
+const (
+	attachedToRun   attached = iota // the run will answer
+	attachedWaiting                 // for a run to come
+	attachedDone                    // the last run completed: nothing will come
+	attachedNone                    // no run, and the subscription does not wait
+)
+
+// attach hands e to the current run, or lets it wait for the next one.
+func (p *outPort[T]) attach(e *edge[T]) attached {
+	p.h.mu.Lock()
+	defer p.h.mu.Unlock()
+	switch {
+	case p.serve != nil && p.serve(e):
+		return attachedToRun
+	case !e.waits:
+		return attachedNone
+	case p.h.run == nil && p.h.completed:
+		return attachedDone
+	}
+	p.waiting = append(p.waiting, e)
+	return attachedWaiting
+}
+
+// detach takes a waiting subscription back; false if it does not wait (any more).
+func (p *outPort[T]) detach(e *edge[T]) bool {
+	p.h.mu.Lock()
+	defer p.h.mu.Unlock()
+	for i, w := range p.waiting {
+		if w == e {
+			p.waiting = append(p.waiting[:i], p.waiting[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// awaited reports whether a declared subscription waits for a run.
+func (p *outPort[T]) awaited() bool {
+	p.h.mu.Lock()
+	defer p.h.mu.Unlock()
+	return len(p.waiting) > 0
+}
+
+// opened connects those that wait to the run that begins. The caller holds h.mu.
+func (p *outPort[T]) opened(serve func(*edge[T]) bool) {
+	p.serve = serve
+	for _, e := range p.waiting {
+		serve(e)
+	}
+	p.waiting = nil
+}
+
+// closed forgets the run that has ended. When it completed, those that wait are complete too.
+func (p *outPort[T]) closed(final Stats, completed bool) {
+	p.h.mu.Lock()
+	p.h.closedLocked(final, completed)
+	p.serve = nil
+	var waiting []*edge[T]
+	if completed {
+		waiting, p.waiting = p.waiting, nil
+	}
+	p.h.mu.Unlock()
+	for _, e := range waiting {
+		e.deliver(message[T]{kind: msgComplete, sub: &e.Subscription})
+	}
+}
+
+// inPort is the typed side of a stage that consumes: what it subscribes to in every run.
+type inPort[T any] struct {
+	h        *handle
+	declared []declaration[T] // guarded by h.mu
+}
+
+// declaration is one SubscribeTo.
+type declaration[T any] struct {
+	source  *outPort[T]
+	options subscribeConfig
+}
+
+// subscribeTo declares a subscription; faults are kept for Run. It returns false on a fault.
+func (p *inPort[T]) subscribeTo(src Source[T], opts []SubscribeOption, site string) (declaration[T], bool) {
+	d, err := declare(p.h, src, opts)
+	if err == nil && !d.options.allowDuplicate {
+		p.h.mu.Lock()
+		for _, other := range p.declared {
+			if other.source == d.source {
+				err = fmt.Errorf("%w: to %q", ErrAlreadySubscribed, d.source.h.conf.name)
+			}
+		}
+		p.h.mu.Unlock()
+	}
+	if err == nil {
+		err = p.h.addSource(d.source.h)
+	}
+	if err != nil {
+		p.h.fault(fmt.Errorf("%s: SubscribeTo: %w", site, err))
+		return d, false
+	}
+	p.h.mu.Lock()
+	p.declared = append(p.declared, d)
+	p.h.mu.Unlock()
+	return d, true
+}
+
+// declare checks a source and its options.
+func declare[T any](h *handle, src Source[T], opts []SubscribeOption) (declaration[T], error) {
+	var d declaration[T]
+	if src != nil {
+		d.source = src.port()
+	}
+	if d.source == nil || d.source.h == nil {
+		return d, fmt.Errorf("%w: the source is nil, or no constructor made it", ErrInvalidStage)
+	}
+	if d.source.h == h {
+		return d, fmt.Errorf("%w: %q subscribes to itself", ErrCycle, h.conf.name)
+	}
+	c := &d.options
+	c.max = DefaultMaxDemand
+	for _, o := range opts {
+		if o == nil {
+			return d, fmt.Errorf("%w: a nil SubscribeOption", ErrInvalidOption)
+		}
+		o(c)
+	}
+	if c.max < 1 {
+		return d, fmt.Errorf("%w: MaxDemand(%d): must be at least 1", ErrInvalidOption, c.max)
+	}
+	if !c.minSet {
+		c.min = c.max / 2
+	}
+	if c.min < 0 || c.min >= c.max {
+		return d, fmt.Errorf("%w: MinDemand(%d): must be from 0 to %d, one less than max demand", ErrInvalidOption, c.min, c.max-1)
+	}
+	if c.mode > CancelTemporary {
+		return d, fmt.Errorf("%w: Cancel(%d): no such mode", ErrInvalidOption, c.mode)
+	}
+	return d, nil
+}

@@ -1,0 +1,144 @@
+package stage
+
+import (
+	"context"
+	"fmt"
+)
+
+// Producer emits events, never more than its subscribers have asked for: what it emits beyond
+// that waits in its buffer. Make one with [NewProducer] or a ready-made one ([FromSlice],
+// [FromSeq], [Poll]). It must not be copied.
+type Producer[Out any] struct {
+	handle
+	out outPort[Out]
+	def definition[none, Out] // guarded by handle.mu
+}
+
+// NewProducer makes a producer of what demand returns.
+//
+// The function is called on the stage's goroutine when consumers have asked for more than has
+// been asked of it already, with the number of events they wait for: 1 at least, and as large as
+// anyone asked. It may return fewer: then it owes the rest and is not called for it again, but
+// emits it later through [Producer.Do] or [Producer.Tell] (with [Retry] it is called again after
+// [Producer.Wake]). It may return more: the rest is buffered. With [ErrDone] the events are
+// delivered and the stage completes; any other error ends the stage and its events are not
+// emitted. While it blocks, the stage does nothing else.
+//
+// The slice is handed over: the producer must not touch it again.
+//
+// NewProducer panics if the function is nil.
+func NewProducer[Out any](demand func(ctx context.Context, demand int) ([]Out, error), opts ...ProducerOption) *Producer[Out] {
+	if demand == nil {
+		panic("stage: NewProducer: nil callback")
+	}
+	return newProducer(func() (demandFunc[Out], func()) { return demand, nil }, opts)
+}
+
+// newProducer makes a producer whose callback is made anew for each run; release is called when
+// the run has ended. It must be called by the exported constructor directly, for the call site.
+func newProducer[Out any](produce func() (demand demandFunc[Out], release func()), opts []ProducerOption) *Producer[Out] {
+	p := &Producer[Out]{}
+	p.init(kindProducer, 2)
+	for _, o := range opts {
+		if o == nil {
+			p.conf.fault("a nil ProducerOption")
+			continue
+		}
+		o.forProducer(&p.conf)
+	}
+	p.out.h = &p.handle
+	p.def = definition[none, Out]{out: &p.out, produce: produce}
+	p.newRun = func(ctx context.Context, s *scope) controller {
+		r := newRun(ctx, s, &p.handle, p.def)
+		p.out.opened(r.serve)
+		return r
+	}
+	return p
+}
+
+func (p *Producer[Out]) none() bool { return p == nil }
+
+func (p *Producer[Out]) port() *outPort[Out] {
+	if p == nil {
+		return nil
+	}
+	return &p.out
+}
+
+// OnDiscard has fn called on the stage's goroutine with the events that a full buffer discards.
+// Call it before Run; the last call counts.
+func (p *Producer[Out]) OnDiscard(fn func(ctx context.Context, events []Out)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.def.onDiscard = fn
+}
+
+// Do runs fn on the stage's goroutine, between two callbacks, and returns when what fn emitted
+// has been dispatched or buffered. It blocks while the stage is busy. This is how events from
+// outside enter, and how the stage's state is reached without a lock; it works while the stage
+// drains, too.
+//
+// If ctx or the run ends before fn has begun, Do returns the context's cause or [ErrEnded], and
+// fn never runs; once fn has begun, Do waits for it. An error of fn ends the stage, events
+// beside it are not emitted, and Do returns it; with [ErrDone] the events are delivered, the
+// stage ends normally, and Do returns nil. An error for the caller alone goes through a
+// variable that fn sets. From a callback of the same stage Do returns [ErrSelfCall]; where
+// stages would wait for each other in a ring, [ErrCallCycle], provided that callbacks pass on
+// their context. Before the first run it returns [ErrNotRunning]. Safe for concurrent use.
+func (p *Producer[Out]) Do(ctx context.Context, fn func(context.Context) ([]Out, error)) error {
+	return doOn[none](ctx, &p.handle, "Do", false, fn)
+}
+
+// DoAfter is Do behind everything that was emitted before: fn begins when that has been
+// dispatched (or discarded).
+func (p *Producer[Out]) DoAfter(ctx context.Context, fn func(context.Context) ([]Out, error)) error {
+	return doOn[none](ctx, &p.handle, "DoAfter", true, fn)
+}
+
+// Tell is Do without waiting: it returns nil when the mailbox has taken fn. If the run ends
+// first, fn never runs. What is told is not bounded by demand; it is for control, not for
+// payload (Stats counts what waits). It may be called from the stage's own callbacks.
+func (p *Producer[Out]) Tell(fn func(context.Context) ([]Out, error)) error {
+	return tellOn[none](&p.handle, "Tell", false, fn)
+}
+
+// TellAfter is Tell behind everything that was emitted before.
+func (p *Producer[Out]) TellAfter(fn func(context.Context) ([]Out, error)) error {
+	return tellOn[none](&p.handle, "TellAfter", true, fn)
+}
+
+// Wake says to a producer made with [Retry], or a [Poll], that there may be events now: its
+// callback is called with all the demand that is open. It never blocks; wakes that come together
+// count once. It returns [ErrNotRunning] or [ErrEnded] when the stage does not run, and
+// [ErrInvalidOption] for a producer without Retry.
+func (p *Producer[Out]) Wake() error {
+	if !p.conf.retry {
+		return fmt.Errorf("stage %q: Wake: %w: the producer was not made with Retry", p.conf.name, ErrInvalidOption)
+	}
+	r, err := runOf[none, Out](&p.handle, "Wake")
+	if err != nil {
+		return err
+	}
+	if r.woken.Swap(true) || r.box.Post(message[none]{kind: msgWake}) {
+		return nil
+	}
+	return r.refusal("Wake", ErrEnded)
+}
+
+// doOn is Do and DoAfter on the current run of h.
+func doOn[In, Out any](ctx context.Context, h *handle, what string, after bool, fn func(context.Context) ([]Out, error)) error {
+	r, err := runOf[In, Out](h, what)
+	if err != nil {
+		return err
+	}
+	return r.do(ctx, what, after, fn)
+}
+
+// tellOn is Tell and TellAfter on the current run of h.
+func tellOn[In, Out any](h *handle, what string, after bool, fn func(context.Context) ([]Out, error)) error {
+	r, err := runOf[In, Out](h, what)
+	if err != nil {
+		return err
+	}
+	return r.tellRun(what, after, fn)
+}

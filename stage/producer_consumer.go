@@ -1,0 +1,169 @@
+package stage
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/go-genstage/genstage/internal/goid"
+)
+
+// ProducerConsumer receives events of one type and emits events of another. Make one with
+// [NewProducerConsumer]. It must not be copied.
+type ProducerConsumer[In, Out any] struct {
+	handle
+	in  inPort[In]
+	out outPort[Out]
+	def definition[In, Out] // guarded by handle.mu
+}
+
+// NewProducerConsumer makes a producer-consumer that turns events into others with the function.
+//
+// The function is called as that of a consumer ([NewConsumer]), but only while the stage's own
+// consumers have asked for more than it has emitted: up to max demand of events per upstream wait
+// in the stage until then. What it returns is emitted, and buffered as far as it exceeds the
+// demand: without bound by default, since one event may become many ([BufferSize] bounds it, and
+// discards). It may return the slice it was given. With [ErrDone] what it returned is delivered,
+// and the stage ends normally; with any other error it is not emitted.
+//
+// NewProducerConsumer panics if the function is nil.
+func NewProducerConsumer[In, Out any](
+	handle func(ctx context.Context, events []In, from *Subscription) ([]Out, error), opts ...ProducerConsumerOption,
+) *ProducerConsumer[In, Out] {
+	if handle == nil {
+		panic("stage: NewProducerConsumer: nil callback")
+	}
+	p := &ProducerConsumer[In, Out]{}
+	p.init(kindProducerConsumer, 1)
+	for _, o := range opts {
+		if o == nil {
+			p.conf.fault("a nil ProducerConsumerOption")
+			continue
+		}
+		o.forProducerConsumer(&p.conf)
+	}
+	p.in.h, p.out.h = &p.handle, &p.handle
+	p.def = definition[In, Out]{in: &p.in, out: &p.out, events: handle}
+	p.newRun = func(ctx context.Context, s *scope) controller {
+		r := newRun(ctx, s, &p.handle, p.def)
+		p.out.opened(r.serve)
+		return r
+	}
+	return p
+}
+
+func (p *ProducerConsumer[In, Out]) none() bool { return p == nil }
+
+func (p *ProducerConsumer[In, Out]) port() *outPort[Out] {
+	if p == nil {
+		return nil
+	}
+	return &p.out
+}
+
+// SubscribeTo declares a subscription; see [Consumer.SubscribeTo].
+func (p *ProducerConsumer[In, Out]) SubscribeTo(src Source[In], opts ...SubscribeOption) {
+	subscribeToOn[In, Out](&p.in, src, opts)
+}
+
+// Subscribe makes a subscription now; see [Consumer.Subscribe].
+func (p *ProducerConsumer[In, Out]) Subscribe(ctx context.Context, src Source[In], opts ...SubscribeOption) (*Subscription, error) {
+	return subscribeOn[In, Out](ctx, &p.handle, src, opts)
+}
+
+// OnCancel has fn called when a subscription to a producer has ended, as [Consumer.OnCancel];
+// what fn returns is emitted.
+func (p *ProducerConsumer[In, Out]) OnCancel(fn func(ctx context.Context, sub *Subscription, end Cancellation) ([]Out, error)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.def.onCancel = fn
+}
+
+// OnComplete has fn called once per run when all input is complete and handled, as
+// [Consumer.OnComplete]; what fn returns is emitted. A reducer flushes here.
+func (p *ProducerConsumer[In, Out]) OnComplete(fn func(ctx context.Context) ([]Out, error)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.def.onComplete = fn
+}
+
+// OnDiscard has fn called with the events that a full buffer discards; see [Producer.OnDiscard].
+func (p *ProducerConsumer[In, Out]) OnDiscard(fn func(ctx context.Context, events []Out)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.def.onDiscard = fn
+}
+
+// Do runs fn on the stage's goroutine and returns when what it emitted has been dispatched or
+// buffered; see [Producer.Do]. It does not wait for events that are queued in the stage.
+func (p *ProducerConsumer[In, Out]) Do(ctx context.Context, fn func(context.Context) ([]Out, error)) error {
+	return doOn[In](ctx, &p.handle, "Do", false, fn)
+}
+
+// DoAfter is Do behind everything that has been received or emitted before: fn begins when that
+// has been handled and dispatched.
+func (p *ProducerConsumer[In, Out]) DoAfter(ctx context.Context, fn func(context.Context) ([]Out, error)) error {
+	return doOn[In](ctx, &p.handle, "DoAfter", true, fn)
+}
+
+// Tell is Do without waiting; see [Producer.Tell].
+func (p *ProducerConsumer[In, Out]) Tell(fn func(context.Context) ([]Out, error)) error {
+	return tellOn[In](&p.handle, "Tell", false, fn)
+}
+
+// TellAfter is DoAfter without waiting.
+func (p *ProducerConsumer[In, Out]) TellAfter(fn func(context.Context) ([]Out, error)) error {
+	return tellOn[In](&p.handle, "TellAfter", true, fn)
+}
+
+// subscribeToOn is SubscribeTo of both kinds; the exported method must call it directly, for the
+// call site.
+func subscribeToOn[In, Out any](in *inPort[In], src Source[In], opts []SubscribeOption) {
+	d, ok := in.subscribeTo(src, opts, callSite(2))
+	if !ok {
+		return
+	}
+	if r, err := runOf[In, Out](in.h, "SubscribeTo"); err == nil {
+		e := r.newEdge(d)
+		e.waits = true
+		r.box.Post(message[In]{kind: msgSubscribeTo, arg: e})
+	}
+}
+
+// subscribeOn is Subscribe of both kinds.
+func subscribeOn[In, Out any](ctx context.Context, h *handle, src Source[In], opts []SubscribeOption) (*Subscription, error) {
+	r, err := runOf[In, Out](h, "Subscribe")
+	if err != nil {
+		return nil, err
+	}
+	if r.runsOn(goid.Current()) {
+		return nil, r.refusal("Subscribe", ErrSelfCall)
+	}
+	if ctx.Err() != nil {
+		return nil, cause(ctx)
+	}
+	d, err := declare(h, src, opts)
+	if err == nil {
+		err = h.addSource(d.source.h)
+	}
+	if err != nil {
+		return nil, r.refusal("Subscribe", err)
+	}
+	e := r.newEdge(d)
+	e.dynamic, e.reply = true, make(chan error, 1)
+	if !r.box.Post(message[In]{kind: msgSubscribeTo, arg: e}) {
+		h.removeSource(d.source.h)
+		return nil, r.refusal("Subscribe", ErrEnded)
+	}
+	select {
+	case err = <-e.reply:
+	case <-ctx.Done():
+		if e.replied.CompareAndSwap(0, replyUnwanted) {
+			return nil, cause(ctx)
+		}
+		err = <-e.reply
+	}
+	if err != nil {
+		return nil, r.refusal("Subscribe", fmt.Errorf("to %q: %w", src.Name(), err))
+	}
+	return &e.Subscription, nil
+}

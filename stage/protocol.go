@@ -1,0 +1,157 @@
+package stage
+
+import "sync/atomic"
+
+// The messages that cross between stages, and the two sides of a subscription that they cross
+// between. What a stage does on receiving one stands in upstream.go and downstream.go.
+//
+//	consumer                                   producer
+//	   | -- subscribe ------------------------->  |   answered by accepted or refused
+//	   | -- ask n ----------------------------->  |   any number of times; they add up
+//	   |  <------------------------- events ----  |   never more than was asked
+//	   | -- cancel reason --------------------->  |   answered by cancelled
+//	   |  <----------------------- that is all -  |   the producer is done, its buffer empty
+//	   | -- begun all n ----------------------->  |   n events have come and all are begun
+//	   |  <------------------------ complete ---  |   nothing comes behind it
+//	   | -- hand back ------------------------->  |   events that came too late to be begun
+//	   | -- consumer down --------------------->  |   with the events not begun
+//	   |  <-------------------- producer down --  |
+//
+// A producer that is done asks "that is all" of every subscriber and completes none of them
+// before all have begun everything: until then one that dies can still hand events back, and
+// another must be there to get them.
+
+// kind says what a message is.
+type kind uint8
+
+const (
+	// Up, from a consumer to its producer.
+	msgSubscribe    kind = iota + 1 // arg *edge[Out]
+	msgAsk                          // the amount waits in sub.asks
+	msgCancel                       // arg error
+	msgBegunAll                     // n: events received so far
+	msgHandBack                     // arg []Out
+	msgConsumerDown                 // arg *ending; the events not begun in edge.returned
+
+	// Down, from a producer to its consumer.
+	msgAccepted
+	msgRefused // arg error
+	msgEvents  // events
+	msgThatIsAll
+	msgComplete
+	msgCancelled    // arg error
+	msgProducerDown // arg *ending
+
+	// From users' goroutines and timers to a stage.
+	msgCall        // arg *call[Out]: Do, Tell
+	msgWake        // Wake, or the poll timer
+	msgSubscribeTo // arg *edge[In]: a subscription to make now
+	msgStop        // arg func(*handle) bool: which sources are inside what is being stopped
+
+	// From the launcher, in this order (lifecycle.go).
+	msgInit
+	msgConnect
+	msgRelease
+)
+
+// message is one entry of a mailbox. In is what the receiving stage consumes: only events need
+// it, everything else is as untyped as it is rare.
+type message[In any] struct {
+	kind   kind
+	sub    *Subscription
+	events []In
+	arg    any
+	n      int64
+}
+
+// edge is the typed half of a subscription, made by the consumer for one run of its own and
+// shared with one run of the producer.
+type edge[T any] struct {
+	Subscription
+
+	source  *outPort[T]           // set before the edge is shared
+	deliver func(message[T]) bool // posts to the consumer's mailbox; set before the edge is shared
+	waits   bool                  // may wait for the producer to run; set before the edge is shared
+
+	// owned by the consumer's goroutine
+	counted bool // the pipeline's start waits for its answer
+	dynamic bool // made by Subscribe; set before the edge is shared
+
+	reply   chan error    // of Subscribe; nil for a declared subscription
+	replied atomic.Uint32 // 0, then replyGiven or replyUnwanted, once
+
+	returned []T // written by the consumer before msgConsumerDown, read by the producer after it
+
+	// owned by the producer's goroutine
+	served any   // the run that serves this edge
+	told   int64 // events sent when "that is all" was last said; -1 before
+	begun  int64 // events that the consumer has confirmed as begun; -1 before
+}
+
+const (
+	replyGiven    uint32 = iota + 1
+	replyUnwanted        // the caller of Subscribe has gone
+)
+
+// answer tells the caller of Subscribe what became of it, once; false if nobody waits.
+func (e *edge[T]) answer(err error) bool {
+	if e.reply == nil || !e.replied.CompareAndSwap(0, replyGiven) {
+		return false
+	}
+	e.reply <- err // has room for one
+	return true
+}
+
+// MessageKind says what crossed, in a [Message].
+type MessageKind uint8
+
+// The kinds of message an observer sees.
+const (
+	MessageSubscribe    MessageKind = iota + 1 // consumer → producer
+	MessageAsk                                 // consumer → producer, N events
+	MessageCancel                              // consumer → producer, Reason
+	MessageBegunAll                            // consumer → producer: all N events have been begun
+	MessageHandBack                            // consumer → producer: N events that were not begun
+	MessageConsumerDown                        // consumer → producer, Reason
+	MessageAccepted                            // producer → consumer
+	MessageRefused                             // producer → consumer, Reason
+	MessageEvents                              // producer → consumer, N events
+	MessageThatIsAll                           // producer → consumer: done, tell me when you have begun all
+	MessageComplete                            // producer → consumer
+	MessageCancelled                           // producer → consumer, Reason
+	MessageProducerDown                        // producer → consumer, Reason
+)
+
+var messageNames = [...]string{
+	MessageSubscribe: "subscribe", MessageAsk: "ask", MessageCancel: "cancel", MessageBegunAll: "begun all",
+	MessageHandBack: "hand back", MessageConsumerDown: "consumer down", MessageAccepted: "accepted",
+	MessageRefused: "refused", MessageEvents: "events", MessageThatIsAll: "that is all",
+	MessageComplete: "complete", MessageCancelled: "cancelled", MessageProducerDown: "producer down",
+}
+
+// String returns the name of the kind, as "ask".
+func (k MessageKind) String() string {
+	if int(k) < len(messageNames) && messageNames[k] != "" {
+		return messageNames[k]
+	}
+	return "unknown"
+}
+
+// Message is one message of the protocol, as an observer sees it at the moment it is sent.
+type Message struct {
+	Kind   MessageKind
+	From   string // name of the sending stage
+	To     string // name of the receiving stage
+	Sub    *Subscription
+	N      int64 // events asked, sent, begun or handed back
+	Events any   // MessageEvents: the batch, a slice of the producer's type; not to be modified
+	Reason error // MessageCancel, MessageRefused, MessageCancelled, the two downs
+}
+
+// observed translates for observers; 0 for messages that don't cross between stages.
+var observed = [...]MessageKind{
+	msgSubscribe: MessageSubscribe, msgAsk: MessageAsk, msgCancel: MessageCancel, msgBegunAll: MessageBegunAll,
+	msgHandBack: MessageHandBack, msgConsumerDown: MessageConsumerDown, msgAccepted: MessageAccepted,
+	msgRefused: MessageRefused, msgEvents: MessageEvents, msgThatIsAll: MessageThatIsAll,
+	msgComplete: MessageComplete, msgCancelled: MessageCancelled, msgProducerDown: MessageProducerDown,
+}

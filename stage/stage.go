@@ -1,0 +1,58 @@
+package stage
+
+import (
+	"context"
+)
+
+// Stage is a producer, a producer-consumer, a consumer, or a [Pipeline] of them: something that
+// runs, ends and says how it is. It is made by the constructors of this package only.
+type Stage interface {
+	// Name returns the stage's name.
+	Name() string
+	// Run runs it and blocks until it has ended; see the concrete type.
+	Run(ctx context.Context) error
+	// Stop drains it and blocks until it has ended.
+	Stop(ctx context.Context) error
+	// Abort ends it without draining and does not block.
+	Abort(cause error)
+	// Stats tells what it has done.
+	Stats() Stats
+
+	member
+}
+
+// member is what the launcher needs of a stage (lifecycle.go).
+type member interface {
+	open(ctx context.Context, s *scope) (controller, error)
+	members() []*handle
+}
+
+// controller is one run of a member, as the launcher, the handle and the pipeline see it.
+type controller interface {
+	initialize() error              // runs OnInit; blocks until it has returned
+	connect()                       // makes the declared subscriptions
+	awaitConnected()                // blocks until all of them are answered or wait, or the run has ended
+	release()                       // demand callbacks may begin
+	abort(e *ending)                // never blocks
+	stop(inside func(*handle) bool) // begins to drain; never blocks
+	finished() <-chan struct{}      // closed when the run has ended
+	end() *ending                   // after finished
+	stats() Stats                   // at any time
+	runsOn(goroutine uint64) bool   // whether callbacks of the run are called there
+}
+
+// Run runs the stages as one unnamed pipeline: it is short for NewPipeline(stages...).Run(ctx).
+func Run(ctx context.Context, stages ...Stage) error {
+	return newPipeline(stages).Run(ctx)
+}
+
+// All turns a slice of one kind of stage into one of [Stage], for [Run] and [NewPipeline]:
+//
+//	stage.Run(ctx, append(stage.All(workers...), source)...)
+func All[S Stage](stages ...S) []Stage {
+	all := make([]Stage, len(stages))
+	for i, s := range stages {
+		all[i] = s
+	}
+	return all
+}

@@ -1,0 +1,137 @@
+package stage
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// Stats tells what a stage has done since its run began, what waits in it, and over which
+// subscriptions. Every event is accounted for: at every quiescent point (no message on its way,
+// no callback in progress)
+//
+//	Received = Handled + Failed + HandedBack + Lost + Late + Queued + InHand
+//	Emitted + TakenBack = Dispatched + Discarded + Dropped + Lost + Buffered + Held
+//
+// and for a subscription Sent = Received + Refused + InMailbox, and Sent ≤ Asked.
+type Stats struct {
+	Stage   string
+	Kind    string // "producer", "producer-consumer", "consumer" or "pipeline"
+	Running bool
+	Runs    int // how often it was run, this run included
+
+	Callback     string // the callback in progress, "" for none
+	WaitingTells int64  // told and not begun
+	Err          error  // why the last run ended, as Run returned it; nil while running
+
+	Input  InputStats  // zero for a producer
+	Output OutputStats // zero for a consumer
+
+	Upstreams   []SubscriptionStats // as consumer; those that have not ended
+	Downstreams []SubscriptionStats // as producer; those that have not ended, and after the end those that were left
+
+	Members []Stats // of a pipeline: its stages, in order
+}
+
+// InputStats counts the events that came to a stage.
+type InputStats struct {
+	Received   int64 // taken from the mailbox
+	Handled    int64 // finished: the callback returned, or they were released
+	Failed     int64 // of callbacks that failed
+	HandedBack int64 // not begun, returned to their producers when the stage ended
+	Lost       int64 // held when the stage ended, or not begun and no producer left to take them
+	Late       int64 // results of abandoned callbacks
+	Queued     int64 // waiting to be begun
+	InHand     int64 // in a callback, or held
+}
+
+// OutputStats counts the events that a stage emitted.
+type OutputStats struct {
+	Emitted    int64 // returned by callbacks
+	TakenBack  int64 // returned by consumers that had not begun them
+	Dispatched int64 // sent: the sum of Sent over Downstreams, and Departed
+	Departed   int64 // of those, sent over subscriptions that have ended
+	Discarded  int64 // did not fit into the buffer
+	Dropped    int64 // by a dispatcher's filter
+	Lost       int64 // in the buffer when the stage ended
+	Buffered   int64 // waiting for demand
+	Held       int64 // kept back by OnDemand
+}
+
+// SubscriptionStats counts what crossed between one producer and one consumer.
+type SubscriptionStats struct {
+	Producer, Consumer, Label string
+	Manual                    bool
+
+	Asked     int64 // saturates at math.MaxInt64
+	Sent      int64
+	Received  int64
+	Refused   int64 // by a mailbox that had closed; the producer has taken them back
+	InMailbox int64 // sent and not received
+	Finished  int64 // handled and released
+	Held      int64
+}
+
+// tally is what a run counts, and what Stats may read of it while it runs.
+type tally struct {
+	received, failed, handedBack, inputLost, queued                 atomic.Int64 // written by the stage goroutine
+	emitted, takenBack, dispatched, departed, discarded, outputLost atomic.Int64 // written by the stage goroutine
+	buffered                                                        atomic.Int64 // written by the stage goroutine
+	tells                                                           atomic.Int64
+	running                                                         atomic.Bool
+
+	mu sync.Mutex // guards writes to intake.ups, outlet.edges and gone; only the stage goroutine writes
+
+	gone []*Subscription // guarded by mu: the subscribers that the end of the run left
+}
+
+// publish brings the gauges up to date.
+func (r *run[In, Out]) publish() {
+	if r.def.out != nil && r.buffered.Load() != int64(r.buf.Len()) {
+		r.buffered.Store(int64(r.buf.Len()))
+	}
+}
+
+// stats is safe for concurrent use. It reads counters one by one: between quiescent points they
+// may be a batch apart.
+func (r *run[In, Out]) stats() Stats {
+	s := Stats{
+		Stage: r.name(), Kind: r.h.kind, Running: r.running.Load(), Runs: r.number,
+		Callback:     callbackNames[r.callback.Load()],
+		WaitingTells: r.tells.Load(),
+	}
+	inHand := r.heldNow.Load()
+	r.mu.Lock()
+	if r.endedAs != nil {
+		s.Err = r.endedAs.reason
+	}
+	for _, e := range r.ups {
+		inHand += e.holdable.Load()
+		s.Upstreams = append(s.Upstreams, e.stats())
+	}
+	for _, e := range r.edges {
+		s.Downstreams = append(s.Downstreams, e.stats())
+	}
+	for _, sub := range r.gone {
+		s.Downstreams = append(s.Downstreams, sub.stats())
+	}
+	r.mu.Unlock()
+	s.Input = InputStats{
+		Received: r.received.Load(), Handled: r.handled.Load(), Failed: r.failed.Load(),
+		HandedBack: r.handedBack.Load(), Lost: r.inputLost.Load(), Queued: r.queued.Load(), InHand: inHand,
+	}
+	s.Output = OutputStats{
+		Emitted: r.emitted.Load(), TakenBack: r.takenBack.Load(), Dispatched: r.dispatched.Load(), Departed: r.departed.Load(),
+		Discarded: r.discarded.Load(), Lost: r.outputLost.Load(), Buffered: r.buffered.Load(),
+	}
+	return s
+}
+
+func (s *Subscription) stats() SubscriptionStats {
+	st := SubscriptionStats{
+		Producer: s.Producer(), Consumer: s.Consumer(), Label: s.options.label, Manual: s.options.manual,
+		Asked: s.asked.Load(), Sent: s.sent.Load(), Received: s.received.Load(), Refused: s.refused.Load(),
+		Finished: s.finished.Load(), Held: max(0, s.held.Load()),
+	}
+	st.InMailbox = st.Sent - st.Received - st.Refused
+	return st
+}

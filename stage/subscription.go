@@ -1,0 +1,318 @@
+package stage
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/go-genstage/genstage/internal/demand"
+)
+
+// Subscription is one consumer's tie to one producer: the handle for its demand. A callback gets
+// it with the events that came over it; OnSubscribe gets it when it begins. It lives within one
+// run of either side: a stage that runs again has new ones.
+//
+// All methods are safe for concurrent use and never block, except Do. What they do is always
+// credited to the consumer that subscribed, whoever calls.
+type Subscription struct {
+	// set before the subscription is shared, read-only after
+	options  subscribeConfig
+	consumer consumerEnd
+	producer *handle
+	typed    any // the *edge this is part of
+
+	id SubID // given by the producer on accepting; set before msgAccepted is posted
+
+	up atomic.Pointer[upstream] // where asks and cancels go; nil until a producer's run has it
+
+	// owned by the consumer's goroutine
+	state   subState
+	account demand.Account
+
+	over atomic.Bool // the consumer has seen the end
+
+	asks     atomic.Int64 // asked and not yet seen by the producer
+	holdable atomic.Int64 // events of the callback in progress that may still be held
+	held     atomic.Int64
+
+	asked, received, finished atomic.Int64 // written by the consumer's side
+	sent, refused             atomic.Int64 // written by the producer's side
+}
+
+// subState is where a subscription stands, as its consumer sees it.
+type subState uint8
+
+const (
+	subNew     subState = iota
+	subWaiting          // declared, the producer does not run yet
+	subPending          // sent, not answered
+	subActive
+	subEnded
+)
+
+// upstream is what a subscription knows of the producer's run.
+type upstream struct {
+	post func(k kind, sub *Subscription, n int64, arg any) bool
+}
+
+// consumerEnd is what a subscription knows of the consumer's run.
+type consumerEnd interface {
+	name() string
+	observing() func(Message)
+	releaseHeld(n int64)
+	callIn(ctx context.Context, fn func(context.Context) error) error
+	tellIn(fn func(context.Context) error) error
+}
+
+// Label returns what [Label] gave the subscription; "" by default.
+func (s *Subscription) Label() string { return s.options.label }
+
+// Producer returns the name of the stage that the events come from.
+func (s *Subscription) Producer() string { return s.producer.Name() }
+
+// Consumer returns the name of the stage that the events go to.
+func (s *Subscription) Consumer() string { return s.consumer.name() }
+
+// Ask lets the producer send n more events over a subscription made with [Manual]. Asks add up,
+// up to math.MaxInt64. It returns [ErrInvalidDemand] for n < 1, [ErrNotManual] on an automatic
+// subscription and [ErrEnded] when the consumer has seen the subscription end; then nothing
+// changes.
+//
+// An ask to a producer that has ended a moment ago, or that is done, is no error: it is void,
+// and the end comes behind the last event as always.
+func (s *Subscription) Ask(n int) error {
+	switch {
+	case n < 1:
+		return ErrInvalidDemand
+	case !s.options.manual:
+		return ErrNotManual
+	case s.over.Load():
+		return ErrEnded
+	}
+	s.ask(int64(n))
+	return nil
+}
+
+// ask adds n to what the producer owes. One message is pending at the most, whatever is added
+// before the producer reads it.
+func (s *Subscription) ask(n int64) {
+	saturate(&s.asked, n)
+	if observe := s.consumer.observing(); observe != nil {
+		observe(Message{Kind: MessageAsk, From: s.Consumer(), To: s.Producer(), Sub: s, N: n})
+	}
+	if saturate(&s.asks, n) == 0 {
+		s.post(msgAsk, 0, nil)
+	}
+}
+
+// saturate adds n to counter and returns what it was before.
+func saturate(counter *atomic.Int64, n int64) int64 {
+	for {
+		old := counter.Load()
+		if counter.CompareAndSwap(old, demand.Add(old, n)) {
+			return old
+		}
+	}
+}
+
+// Cancel asks the producer to end the subscription. Events that are on their way still come and
+// are handled; then OnCancel is called with [Cancelled] and the reason, and the consumer acts by
+// its cancel mode: with [CancelPermanent], the default, it ends with that reason. A nil reason
+// is a normal end. It returns [ErrEnded] when the subscription has ended already; a second
+// Cancel before that changes nothing.
+func (s *Subscription) Cancel(reason error) error {
+	if s.over.Load() {
+		return ErrEnded
+	}
+	s.cancel(reason)
+	return nil
+}
+
+func (s *Subscription) cancel(reason error) {
+	s.observe(MessageCancel, 0, reason)
+	s.post(msgCancel, 0, reason)
+}
+
+// post sends a message to the producer's run; false if there is none any more.
+func (s *Subscription) post(k kind, n int64, arg any) bool {
+	up := s.up.Load()
+	return up != nil && up.post(k, s, n, arg)
+}
+
+// Hold says that n of the events that the callback in progress received over this subscription
+// are not finished when it returns: work on them goes on elsewhere. Until [Subscription.Release]
+// says that they are, the stage does not complete and Stop waits. It may be called only by the
+// events callback that received them, several times, for at most their number; else it returns
+// [ErrInvalidHold]. Holding does not touch demand. Events that are held when the stage fails or
+// is aborted are counted lost.
+func (s *Subscription) Hold(n int) error {
+	if n < 1 {
+		return ErrInvalidHold
+	}
+	for {
+		free := s.holdable.Load()
+		if int64(n) > free {
+			return ErrInvalidHold
+		}
+		if s.holdable.CompareAndSwap(free, free-int64(n)) {
+			break
+		}
+	}
+	s.held.Add(int64(n))
+	s.consumer.releaseHeld(-int64(n))
+	return nil
+}
+
+// Release says that n held events are finished. It works until the consumer's run ends, also
+// after the subscription has ended. It returns [ErrInvalidHold] for n < 1 or for more than is
+// held, and then changes nothing; after the run has ended it returns [ErrEnded].
+func (s *Subscription) Release(n int) error {
+	if n < 1 {
+		return ErrInvalidHold
+	}
+	for {
+		held := s.held.Load()
+		switch {
+		case held < 0:
+			return ErrEnded
+		case int64(n) > held:
+			return ErrInvalidHold
+		case !s.held.CompareAndSwap(held, held-int64(n)):
+			continue
+		}
+		s.finished.Add(int64(n))
+		s.consumer.releaseHeld(int64(n))
+		return nil
+	}
+}
+
+// Next is Release(n) and then Ask(n), the way home for one piece of work: n held events are
+// finished, and as many more may come. When the subscription has ended it releases, asks nothing
+// and returns nil, so that the last results of a completed producer need no special case.
+func (s *Subscription) Next(n int) error {
+	if n < 1 {
+		return ErrInvalidDemand
+	}
+	if !s.options.manual {
+		return ErrNotManual
+	}
+	if err := s.Release(n); err != nil {
+		return err
+	}
+	if !s.over.Load() {
+		s.ask(int64(n))
+	}
+	return nil
+}
+
+// Do runs fn on the goroutine of the stage that owns the subscription (the consumer), in the
+// same run that the subscription belongs to, and returns when it has returned. It blocks while
+// that stage is busy. Results of work that was handed out go home this way: if that run has
+// ended, nothing is done and Do returns [ErrEnded].
+//
+// If ctx ends before fn has begun, Do returns the context's cause and fn never runs. An error of
+// fn ends the stage, and Do returns it too; [ErrDone] ends the stage normally, and Do returns
+// nil. fn cannot emit. From a callback of the same stage Do returns [ErrSelfCall].
+func (s *Subscription) Do(ctx context.Context, fn func(context.Context) error) error {
+	return s.consumer.callIn(ctx, fn)
+}
+
+// Tell is Do without waiting: it returns nil when the stage's mailbox has taken fn, [ErrEnded]
+// when that run has ended. What is told is not bounded by demand: it is for control and results,
+// not for payload.
+func (s *Subscription) Tell(fn func(context.Context) error) error {
+	return s.consumer.tellIn(fn)
+}
+
+// observe reports a message from the consumer to the producer.
+func (s *Subscription) observe(k MessageKind, n int64, reason error) {
+	if observe := s.consumer.observing(); observe != nil {
+		observe(Message{Kind: k, From: s.Consumer(), To: s.Producer(), Sub: s, N: n, Reason: reason})
+	}
+}
+
+// CancelMode says what the end of a subscription means for the consumer.
+type CancelMode uint8
+
+const (
+	// CancelPermanent ends the consumer when the subscription is cancelled or its producer ends,
+	// with that reason. When the producer completes, the consumer completes once all its
+	// permanent subscriptions have.
+	CancelPermanent CancelMode = iota
+	// CancelTransient ends the consumer only when the producer failed.
+	CancelTransient
+	// CancelTemporary never ends the consumer.
+	CancelTemporary
+)
+
+// Cancellation says how a subscription ended.
+type Cancellation struct {
+	Kind CancellationKind
+	// Reason is why: what Cancel was given, or the producer's end; nil when the producer completed.
+	Reason error
+
+	clean bool
+}
+
+// CancellationKind tells a cancel from an end of the other stage.
+type CancellationKind uint8
+
+const (
+	// Cancelled: one side asked for the end.
+	Cancelled CancellationKind = iota + 1
+	// Down: the other stage ended; with a nil Reason it completed.
+	Down
+)
+
+// String returns "cancelled" or "down".
+func (k CancellationKind) String() string {
+	if k == Cancelled {
+		return "cancelled"
+	}
+	return "down"
+}
+
+// subscribeConfig is what the options of one subscription came to.
+type subscribeConfig struct {
+	max, min       int
+	minSet         bool
+	manual         bool
+	mode           CancelMode
+	label          string
+	allowDuplicate bool
+}
+
+// SubscribeOption is an option of SubscribeTo and Subscribe.
+type SubscribeOption func(*subscribeConfig)
+
+// DefaultMaxDemand is the max demand of a subscription without [MaxDemand].
+const DefaultMaxDemand = 1000
+
+// MaxDemand sets the most events that may be asked and not handled: the subscription's window.
+// At least 1; by default 1000. A small window keeps events from being bound to a consumer that
+// is busy; a large one costs fewer messages.
+func MaxDemand(n int) SubscribeOption { return func(c *subscribeConfig) { c.max = n } }
+
+// MinDemand sets how few of the events asked may be left before the consumer asks again, up to
+// max. From 0 to max-1; by default max/2. max-min is also the most events in one callback.
+func MinDemand(n int) SubscribeOption {
+	return func(c *subscribeConfig) { c.min, c.minSet = n, true }
+}
+
+// Manual leaves all asking to the consumer's own code, by [Subscription.Ask] and
+// [Subscription.Next]: nothing is asked by itself, and events come to the callback in the
+// batches in which they were sent. Max and min demand have no meaning then.
+func Manual() SubscribeOption { return func(c *subscribeConfig) { c.manual = true } }
+
+// Cancel sets what the end of the subscription means for the consumer; by default
+// [CancelPermanent].
+func Cancel(mode CancelMode) SubscribeOption { return func(c *subscribeConfig) { c.mode = mode } }
+
+// Label gives the subscription a text of the user's, shown in Stats and by
+// [Subscription.Label]; "" by default.
+func Label(label string) SubscribeOption { return func(c *subscribeConfig) { c.label = label } }
+
+// AllowDuplicate lets a consumer subscribe more than once to the same producer. Each
+// subscription then has its own demand.
+func AllowDuplicate() SubscribeOption {
+	return func(c *subscribeConfig) { c.allowDuplicate = true }
+}

@@ -1,0 +1,464 @@
+package stage
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/go-genstage/genstage/internal/demand"
+)
+
+// intake is the consuming half of a run: its subscriptions, what has arrived and is not begun,
+// and the delivery in hand.
+type intake[In any] struct {
+	ups       []*edge[In]     // subscriptions that have not ended; written under tally.mu
+	lingering []*Subscription // ended, but with events held
+
+	queue     []message[In] // producer-consumers: arrived, not begun; events and what came between
+	queueHead int
+
+	hand struct { // the delivery in progress
+		sub    *Subscription
+		events []In // not finished
+		n      int  // the first n of them are in the callback
+	}
+
+	declaredMade  bool // the declared subscriptions have been made
+	isConnected   bool // connected is closed
+	unanswered    int  // declared subscriptions that the pipeline's start waits for
+	hadUpstream   bool // has had a subscription
+	permanentDone bool // a permanent subscription has completed
+	inputDone     bool // OnComplete has been called, or there is none
+}
+
+// connectDeclared makes the declared subscriptions.
+func (r *run[In, Out]) connectDeclared() {
+	if r.def.in != nil {
+		r.h.mu.Lock()
+		declared := r.def.in.declared[:len(r.def.in.declared):len(r.def.in.declared)]
+		r.h.mu.Unlock()
+		for _, d := range declared {
+			e := r.newEdge(d)
+			e.counted, e.waits = true, true
+			r.unanswered++
+			r.subscribe(e)
+		}
+	}
+	r.declaredMade = true
+	r.checkConnected()
+}
+
+// checkConnected tells the launcher when nothing is unanswered.
+func (r *run[In, Out]) checkConnected() {
+	if r.declaredMade && r.unanswered == 0 && !r.isConnected {
+		r.isConnected = true
+		close(r.connected)
+	}
+}
+
+// newEdge makes one subscription of this run.
+func (r *run[In, Out]) newEdge(d declaration[In]) *edge[In] {
+	e := &edge[In]{source: d.source, deliver: r.box.Post, told: -1, begun: -1}
+	e.options, e.producer, e.consumer, e.typed = d.options, d.source.h, r, e
+	if !d.options.manual {
+		e.account = demand.NewAccount(d.options.max, d.options.min)
+	}
+	return e
+}
+
+// subscribeTo makes a subscription now (SubscribeTo and Subscribe on a running stage).
+func (r *run[In, Out]) subscribeTo(e *edge[In]) {
+	if r.finishing || r.stopping {
+		r.decline(e, ErrEnded)
+		return
+	}
+	if !e.options.allowDuplicate {
+		for _, other := range r.ups {
+			if other.source == e.source {
+				r.decline(e, fmt.Errorf("%w: to %q", ErrAlreadySubscribed, e.producer.conf.name))
+				return
+			}
+		}
+	}
+	r.subscribe(e)
+}
+
+// decline answers a subscription that is not made.
+func (r *run[In, Out]) decline(e *edge[In], err error) {
+	if e.dynamic {
+		r.h.removeSource(e.producer)
+	}
+	e.answer(err)
+}
+
+// subscribe hands e to its producer, or has it wait for one.
+func (r *run[In, Out]) subscribe(e *edge[In]) {
+	r.hadUpstream = true
+	if e.state == subNew {
+		r.mu.Lock()
+		r.ups = append(r.ups, e)
+		r.mu.Unlock()
+	}
+	r.observe(Message{Kind: MessageSubscribe, From: r.name(), To: e.Producer(), Sub: &e.Subscription})
+	e.state = subPending
+	switch e.source.attach(e) {
+	case attachedToRun:
+	case attachedWaiting:
+		e.state = subWaiting
+		r.answered(e)
+	case attachedDone:
+		r.accepted(&e.Subscription)
+		r.endSubscription(e, Cancellation{Kind: Down, clean: true}, true)
+	case attachedNone:
+		e.answer(ErrNoStage)
+		r.accepted(&e.Subscription)
+		r.endSubscription(e, Cancellation{Kind: Down, Reason: ErrNoStage}, false)
+	}
+}
+
+// answered takes e off those that the pipeline's start waits for.
+func (r *run[In, Out]) answered(e *edge[In]) {
+	if e.counted {
+		e.counted = false
+		r.unanswered--
+		r.checkConnected()
+	}
+}
+
+// accepted opens a subscription: OnSubscribe, then the first ask.
+func (r *run[In, Out]) accepted(sub *Subscription) {
+	e := sub.typed.(*edge[In])
+	if e.state == subEnded {
+		return
+	}
+	e.state = subActive
+	if hook := r.h.conf.onSubscribe; hook != nil {
+		err := r.guard(inSubscribe, func() error { return hook(r.ctx, sub) })
+		switch {
+		case errors.Is(err, ErrRefused):
+			e.options.mode = CancelTemporary // it ends this subscription only
+			sub.cancel(err)
+			e.answer(err)
+		case errors.Is(err, ErrDone):
+			r.finish()
+		case err != nil:
+			r.fail(err)
+		}
+	}
+	r.answered(e)
+	e.answer(nil)
+	if e.replied.Load() == replyUnwanted {
+		e.options.mode = CancelTemporary
+		sub.cancel(ErrShutdown)
+	}
+	if e.state == subActive && !sub.options.manual && r.verdict == nil {
+		sub.ask(e.account.Open(0))
+	}
+}
+
+// arrived takes a delivery. A consumer handles it at once; a producer-consumer queues it until
+// its own consumers ask.
+func (r *run[In, Out]) arrived(sub *Subscription, events []In) {
+	n := int64(len(events))
+	r.received.Add(n)
+	sub.received.Add(n)
+	switch {
+	case sub.state == subEnded:
+		r.handBack(sub, events)
+	case r.def.out != nil:
+		r.queued.Add(n)
+		r.queue = append(r.queue, message[In]{kind: msgEvents, sub: sub, events: events})
+	default:
+		r.work(sub, events)
+	}
+}
+
+// upstreamSaid takes what a producer says behind its events: not before those are begun.
+func (r *run[In, Out]) upstreamSaid(m message[In]) {
+	if r.queueHead < len(r.queue) {
+		r.queue = append(r.queue, m)
+		return
+	}
+	r.heard(m)
+}
+
+// workQueue begins what has arrived, in order, while there is downstream demand. A delivery that
+// has been begun is worked to its end.
+func (r *run[In, Out]) workQueue() {
+	for r.verdict == nil && r.queueHead < len(r.queue) {
+		m := &r.queue[r.queueHead]
+		if m.kind == msgEvents && (r.finishing || r.buf.Len() > 0 || r.disp.Live() <= 0) {
+			return
+		}
+		taken := *m
+		*m = message[In]{}
+		if r.queueHead++; r.queueHead == len(r.queue) {
+			r.queue, r.queueHead = r.queue[:0], 0
+		}
+		switch taken.kind {
+		case msgEvents:
+			r.queued.Add(-int64(len(taken.events)))
+			r.work(taken.sub, taken.events)
+		case msgCall:
+			r.called(taken.arg.(*call[Out]))
+		default:
+			r.heard(taken)
+		}
+		r.serveBuffer()
+	}
+}
+
+// work calls the events callback for one delivery, chunk by chunk, and asks again as the account
+// says: after each chunk, and after what it emitted was dispatched.
+func (r *run[In, Out]) work(sub *Subscription, events []In) {
+	r.hand.sub, r.hand.events = sub, events
+	for len(r.hand.events) > 0 && r.verdict == nil && !r.finishing {
+		n := len(r.hand.events)
+		if !sub.options.manual {
+			n = sub.account.Chunk(n)
+		}
+		chunk := r.hand.events[:n:n]
+		r.hand.n = n
+		sub.holdable.Store(int64(n))
+		var out []Out
+		err := r.guard(inEvents, func() (err error) {
+			out, err = r.def.events(r.ctx, chunk, sub)
+			return err
+		})
+		if err != nil && !errors.Is(err, ErrDone) {
+			if errors.Is(err, errAborted) {
+				sub.holdable.Store(0)
+				r.hand.n = 0
+			}
+			r.fail(err) // what is in hand is counted by conclude
+			return
+		}
+		finished := sub.holdable.Swap(0)
+		r.handled.Add(finished)
+		sub.finished.Add(finished)
+		r.hand.events, r.hand.n = r.hand.events[n:], 0
+		r.emit(out)
+		if !sub.options.manual && sub.state == subActive {
+			if ask := sub.account.Handled(n); ask > 0 {
+				sub.ask(ask)
+			}
+		}
+		if err != nil {
+			r.finish()
+		}
+	}
+	if r.verdict == nil {
+		r.hand.sub, r.hand.events = nil, nil
+	}
+}
+
+// heard acts on what a producer said, when all its events before that are begun.
+func (r *run[In, Out]) heard(m message[In]) {
+	e := m.sub.typed.(*edge[In])
+	if e.state == subEnded {
+		return
+	}
+	switch m.kind {
+	case msgThatIsAll:
+		received := m.sub.received.Load()
+		m.sub.observe(MessageBegunAll, received, nil)
+		m.sub.post(msgBegunAll, received, nil)
+	case msgComplete:
+		if e.state == subWaiting || e.state == subPending { // the run that it waited for completed meanwhile
+			r.accepted(m.sub)
+		}
+		r.endSubscription(e, Cancellation{Kind: Down, clean: true}, true)
+	case msgCancelled:
+		reason, _ := m.arg.(error)
+		clean := reason == nil || errors.Is(reason, ErrShutdown)
+		r.endSubscription(e, Cancellation{Kind: Cancelled, Reason: reason, clean: clean}, false)
+	case msgProducerDown:
+		end := m.arg.(*ending)
+		r.endSubscription(e, Cancellation{Kind: Down, Reason: end.reason, clean: end.clean}, false)
+	case msgRefused:
+		reason := m.arg.(error)
+		switch {
+		case errors.Is(reason, errRunOver) && e.waits:
+			r.subscribe(e)
+		case errors.Is(reason, errRunOver):
+			e.answer(ErrNoStage)
+			r.accepted(m.sub)
+			r.endSubscription(e, Cancellation{Kind: Down, Reason: ErrNoStage}, false)
+		default:
+			r.answered(e)
+			if e.answer(reason) { // the caller of Subscribe has it
+				r.forget(e)
+				return
+			}
+			r.endSubscription(e, Cancellation{Kind: Cancelled, Reason: reason}, false)
+		}
+	}
+}
+
+// errRunOver answers a subscription that reached a run which was just ending.
+var errRunOver = errors.New("stage: the run has ended")
+
+// endSubscription ends e on this side: OnCancel, then the cancel mode.
+func (r *run[In, Out]) endSubscription(e *edge[In], c Cancellation, completed bool) {
+	r.forget(e)
+	if completed && e.options.mode == CancelPermanent {
+		r.permanentDone = true
+	}
+	if hook := r.def.onCancel; hook != nil {
+		var out []Out
+		err := r.guard(inCancel, func() (err error) {
+			out, err = hook(r.ctx, &e.Subscription, c)
+			return err
+		})
+		if err == nil || errors.Is(err, ErrDone) {
+			r.emit(out)
+		}
+		if r.ends(err) {
+			return
+		}
+	}
+	stopped := r.stopping && c.Kind == Cancelled
+	if completed || stopped || e.options.mode == CancelTemporary || e.options.mode == CancelTransient && c.clean {
+		return
+	}
+	switch {
+	case c.Reason == nil:
+		r.finish()
+	case c.Kind == Cancelled || errors.Is(c.Reason, ErrNoStage):
+		r.fail(c.Reason)
+	default: // it names the stage where it began
+		r.verdict = &ending{reason: c.Reason, clean: c.clean}
+	}
+}
+
+// ends acts on what a callback returned, and reports whether the stage goes on to its end.
+func (r *run[In, Out]) ends(err error) bool {
+	switch {
+	case err == nil:
+		return false
+	case errors.Is(err, ErrDone):
+		r.finish()
+	default:
+		r.fail(err)
+	}
+	return true
+}
+
+// forget takes e off the subscriptions that have not ended.
+func (r *run[In, Out]) forget(e *edge[In]) {
+	e.state = subEnded
+	e.over.Store(true)
+	r.answered(e)
+	r.mu.Lock()
+	r.ups = slices.DeleteFunc(r.ups, func(other *edge[In]) bool { return other == e })
+	r.mu.Unlock()
+	if e.dynamic {
+		r.h.removeSource(e.producer)
+	}
+	r.lingering = slices.DeleteFunc(r.lingering, func(s *Subscription) bool { return s.held.Load() == 0 })
+	if e.held.Load() > 0 {
+		r.lingering = append(r.lingering, &e.Subscription)
+	}
+}
+
+// checkInput completes the stage when its input is complete and handled: all its permanent
+// subscriptions are, or (in a pipeline: R3; while stopping) no subscription is left at all.
+func (r *run[In, Out]) checkInput() {
+	if r.inputDone || r.finishing || r.verdict != nil || r.queueHead < len(r.queue) || r.heldNow.Load() > 0 {
+		return
+	}
+	complete := len(r.ups) == 0 && (r.stopping || r.hadUpstream && !r.scope.alone)
+	if r.permanentDone && !complete {
+		complete = true
+		for _, e := range r.ups {
+			complete = complete && e.options.mode != CancelPermanent
+		}
+	}
+	if !complete {
+		return
+	}
+	r.inputDone = true
+	if r.def.onComplete == nil {
+		r.finish()
+		return
+	}
+	var out []Out
+	err := r.guard(inComplete, func() (err error) {
+		out, err = r.def.onComplete(r.ctx)
+		return err
+	})
+	if err == nil || errors.Is(err, ErrDone) {
+		r.emit(out)
+	}
+	r.ends(err)
+}
+
+// cancelOutside begins to stop: subscriptions to stages that are not stopping too are cancelled.
+func (r *run[In, Out]) cancelOutside(inside func(*handle) bool) {
+	r.stopping = true
+	for _, e := range append([]*edge[In](nil), r.ups...) {
+		switch {
+		case inside(e.producer):
+		case e.state == subWaiting && e.source.detach(e):
+			r.forget(e)
+		default:
+			e.cancel(ErrShutdown)
+		}
+	}
+}
+
+// leaveUpstreams ends all subscriptions because the stage ends, and hands back what it has not
+// begun.
+func (r *run[In, Out]) leaveUpstreams(end *ending) {
+	unbegun := map[*Subscription][]In{}
+	if rest := r.hand.events[r.hand.n:]; len(rest) > 0 {
+		unbegun[r.hand.sub] = append(unbegun[r.hand.sub], rest...)
+		r.hand.events = r.hand.events[:r.hand.n]
+	}
+	calls := r.queue[:0]
+	for _, m := range r.queue[r.queueHead:] {
+		switch m.kind {
+		case msgEvents:
+			r.queued.Add(-int64(len(m.events)))
+			unbegun[m.sub] = append(unbegun[m.sub], m.events...)
+		case msgCall:
+			calls = append(calls, m)
+		}
+	}
+	clear(r.queue[len(calls):])
+	r.queue, r.queueHead = calls, 0
+
+	for len(r.ups) > 0 {
+		e := r.ups[len(r.ups)-1]
+		waiting := e.state == subWaiting
+		r.forget(e)
+		e.answer(ErrEnded)
+		if waiting && e.source.detach(e) {
+			continue
+		}
+		e.returned = unbegun[&e.Subscription]
+		delete(unbegun, &e.Subscription)
+		n := int64(len(e.returned))
+		e.observe(MessageConsumerDown, n, end.reason)
+		r.count(e.post(msgConsumerDown, 0, end), n)
+	}
+	for sub, events := range unbegun { // of subscriptions that had ended
+		r.handBack(sub, events)
+	}
+}
+
+// handBack returns events of a subscription that has ended to its producer.
+func (r *run[In, Out]) handBack(sub *Subscription, events []In) {
+	n := int64(len(events))
+	sub.observe(MessageHandBack, n, nil)
+	r.count(sub.post(msgHandBack, 0, events), n)
+}
+
+// count books n events as handed back or, if nobody took them, as lost.
+func (r *run[In, Out]) count(taken bool, n int64) {
+	if taken {
+		r.handedBack.Add(n)
+	} else {
+		r.inputLost.Add(n)
+	}
+}
