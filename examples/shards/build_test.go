@@ -1,0 +1,220 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-genstage/genstage/examples/shards/internal/build"
+	"github.com/stretchr/testify/require"
+)
+
+// asProgram makes the test binary be the program.
+const asProgram = "SHARDS_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// shards calls the program in this process.
+func shards(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(args, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func report(t *testing.T, stdout string) build.Report {
+	t.Helper()
+	var r build.Report
+	require.NoError(t, json.Unmarshal([]byte(stdout), &r))
+	return r
+}
+
+func TestDemo(t *testing.T) {
+	dir := t.TempDir()
+	code, stdout, stderr := shards(t, "-json", "-dir", dir)
+	require.Zero(t, code, stderr)
+	first := report(t, stdout)
+	require.Equal(t, 300, first.ShardsBuilt)
+	require.Equal(t, 10, first.MaxShards)
+	require.Equal(t, 20, first.MaxSnapshots)
+	require.LessOrEqual(t, first.MaxStoreOpen, 20)
+	require.Zero(t, first.ShardsFailed)
+
+	verify := func() {
+		code, stdout, stderr := shards(t, "verify", "-root", filepath.Join(dir, "store"), "-out", filepath.Join(dir, "shards"))
+		require.Zero(t, code, stdout+stderr)
+	}
+	verify()
+
+	code, stdout, stderr = shards(t, "-dir", dir, "-json")
+	require.Zero(t, code, stderr)
+	second := report(t, stdout)
+	require.Equal(t, 225, second.ShardsBuilt, "70 % got a new week, 5 % were revived")
+	require.Equal(t, 210+15*200, second.SnapshotsFetched, "only what is new")
+	require.Equal(t, 10, second.MaxShards)
+	require.Equal(t, 20, second.MaxSnapshots)
+	verify()
+
+	code, stdout, _ = shards(t, "build", "-root", filepath.Join(dir, "store"), "-out", filepath.Join(dir, "shards"), "-json")
+	require.Zero(t, code)
+	require.Zero(t, report(t, stdout).ShardsBuilt, "nothing is stale any more")
+}
+
+// The report has these names, whatever else it has.
+func TestReportNames(t *testing.T) {
+	var names map[string]any
+	text, err := json.Marshal(build.Report{})
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &names))
+	for _, name := range strings.Split("design, shards_built, shards_failed, snapshots_fetched, snapshots_reused, max_shards, max_snapshots, "+
+		"max_store_open, mean_in_flight_while_waiting, makespan_s, lower_bound_s, bytes_read, value_bytes_raw, value_bytes_stored, "+
+		"peak_transit_bytes, peak_heap_bytes, peak_rss_bytes, goroutines_end", ", ") {
+		require.Contains(t, names, name)
+	}
+}
+
+// put writes a store of n shards with k snapshots of one record each.
+func put(t *testing.T, root string, n, k int) {
+	t.Helper()
+	for i := range n {
+		dir := filepath.Join(root, fmt.Sprintf("s%02d", i))
+		require.NoError(t, os.MkdirAll(dir, 0o777))
+		for j := range k {
+			name := filepath.Join(dir, fmt.Sprintf("w%02d.ndjson", j))
+			require.NoError(t, os.WriteFile(name, []byte(fmt.Sprintf(`{"key":"k","v":%d}`+"\n", j)), 0o666))
+		}
+	}
+}
+
+func TestHalfOfTheShardsFailing(t *testing.T) {
+	dir := t.TempDir()
+	root, out := filepath.Join(dir, "store"), filepath.Join(dir, "shards")
+	put(t, root, 30, 3)
+	for i := 0; i < 30; i += 2 {
+		require.NoError(t, os.WriteFile(filepath.Join(root, fmt.Sprintf("s%02d", i), "w01.ndjson"), []byte("{\"key\":\"k\"}\n{broken\n"), 0o666))
+	}
+	code, stdout, stderr := shards(t, "build", "-root", root, "-out", out, "-json", "-retries", "1", "-latency", "0")
+	require.Equal(t, exitFailed, code, stderr)
+	r := report(t, stdout)
+	require.Equal(t, 15, r.ShardsBuilt)
+	require.Equal(t, 15, r.ShardsFailed)
+	for _, f := range r.Failures {
+		require.Contains(t, f.Error, "w01.ndjson")
+		require.Contains(t, f.Error, "line 2")
+	}
+}
+
+func TestBadUsage(t *testing.T) {
+	root := t.TempDir()
+	for _, args := range [][]string{
+		{"build"},
+		{"build", "-root", root},
+		{"fly"},
+		{"-no-such-flag"},
+		{"build", "-root", root, "-out", root, "extra"},
+		{"-builders", "0"},
+		{"-snapshots", "-1"},
+		{"-retries", "-1"},
+		{"-latency", "-1s"},
+		{"-wiring", "round"},
+		{"-design", "none"},
+		{"-worker-max", "2", "-worker-min", "2"},
+	} {
+		code, _, stderr := shards(t, args...)
+		require.Equal(t, exitUsage, code, "%v: %s", args, stderr)
+		require.NotEmpty(t, stderr, "%v", args)
+	}
+	code, _, stderr := shards(t, "build", "-root", filepath.Join(root, "nowhere"), "-out", filepath.Join(root, "out"))
+	require.Equal(t, exitFailed, code)
+	require.Contains(t, stderr, "nowhere")
+}
+
+// program starts the program as a process of its own. said waits for a line of its standard error that has the text.
+func program(t *testing.T, args ...string) (cmd *exec.Cmd, said func(text string)) {
+	t.Helper()
+	cmd = exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	stderr, err := cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	lines := bufio.NewScanner(stderr)
+	return cmd, func(text string) {
+		t.Helper()
+		for lines.Scan() {
+			if strings.Contains(lines.Text(), text) {
+				return
+			}
+		}
+		require.Fail(t, "the program ended without saying "+text)
+	}
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	require.Eventually(t, ok, 30*time.Second, 5*time.Millisecond, what)
+}
+
+func TestWatchBuildsWhatBecomesStaleAndDrains(t *testing.T) {
+	dir := t.TempDir()
+	root, out := filepath.Join(dir, "store"), filepath.Join(dir, "shards")
+	put(t, root, 3, 2)
+	cmd, said := program(t, "build", "-root", root, "-out", out, "-watch", "-poll", "10ms", "-latency", "1ms")
+	built := func(shard string) func() bool {
+		return func() bool { _, err := os.Stat(filepath.Join(out, shard+".shard")); return err == nil }
+	}
+	eventually(t, "the first three are built", func() bool { return built("s00")() && built("s01")() && built("s02")() })
+
+	second := exec.Command(os.Args[0], "build", "-root", root, "-out", out)
+	second.Env = cmd.Env
+	require.Error(t, second.Run())
+	require.Equal(t, exitUsage, second.ProcessState.ExitCode(), "the folder is locked")
+
+	put(t, root, 4, 2)
+	eventually(t, "the new one is built", built("s03"))
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	said("finishing")
+	require.NoError(t, cmd.Wait())
+	require.Zero(t, cmd.ProcessState.ExitCode())
+	noTemps(t, out)
+	code, stdout, _ := shards(t, "verify", "-root", root, "-out", out)
+	require.Zero(t, code, stdout)
+}
+
+func TestSecondSignalAborts(t *testing.T) {
+	dir := t.TempDir()
+	root, out := filepath.Join(dir, "store"), filepath.Join(dir, "shards")
+	put(t, root, 1, 3)
+	cmd, said := program(t, "build", "-root", root, "-out", out, "-latency", "1h", "-timeout", "0")
+	said("1 in progress; 0 snapshots fetched, 3 in flight")
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	said("finishing")
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	said("aborted")
+	require.Error(t, cmd.Wait())
+	require.Equal(t, exitAborted, cmd.ProcessState.ExitCode())
+	noTemps(t, out)
+	require.NoFileExists(t, filepath.Join(out, "s00.shard"))
+}
+
+func noTemps(t *testing.T, out string) {
+	t.Helper()
+	entries, err := os.ReadDir(out)
+	require.NoError(t, err)
+	for _, e := range entries {
+		require.True(t, strings.HasSuffix(e.Name(), ".shard") || e.Name() == ".lock", "%s is left", e.Name())
+	}
+}

@@ -1,0 +1,259 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/go-genstage/genstage/examples/shards/internal/build"
+	"github.com/go-genstage/genstage/examples/shards/internal/generate"
+	"github.com/go-genstage/genstage/examples/shards/internal/shardfile"
+	"github.com/go-genstage/genstage/examples/shards/internal/store"
+	"github.com/go-genstage/genstage/stage"
+)
+
+// buildFlags are the flags of build, which the demo has too.
+type buildFlags struct {
+	options build.Options
+	wiring  string
+	want    shardfile.Wanted
+	limits  store.Limits
+	latency time.Duration
+	json    bool
+	trace   string
+}
+
+func (b *buildFlags) add(fs *flag.FlagSet) {
+	o := &b.options
+	b.limits = store.DefaultLimits()
+	fs.StringVar(&o.Design, "design", "manual", "how the stages are wired: manual")
+	fs.StringVar(&b.wiring, "wiring", "merge", "merge: workers share one stage that takes from every builder; direct: each subscribes to each builder")
+	fs.BoolVar(&o.Automatic, "automatic", false, "let builders ask automatically, to see what goes wrong")
+	fs.IntVar(&o.Builders, "builders", 10, "shards in progress, at most")
+	fs.IntVar(&o.Snapshots, "snapshots", 20, "snapshots in flight over all shards, at most")
+	fs.IntVar(&o.WorkerMax, "worker-max", 1, "max demand of a worker")
+	fs.IntVar(&o.WorkerMin, "worker-min", 0, "min demand of a worker")
+	fs.IntVar(&o.Retries, "retries", 2, "further tries of a snapshot that could not be fetched")
+	fs.DurationVar(&o.Timeout, "timeout", time.Minute, "of one try; 0 for none")
+	fs.BoolVar(&o.Watch, "watch", false, "go on: look again for stale shards; the first interrupt drains, the second aborts")
+	fs.DurationVar(&o.Poll, "poll", time.Second, "with -watch: the pause when nothing is stale, growing to 20 times that")
+	fs.DurationVar(&b.latency, "latency", 5*time.Millisecond, "the store's own time for a snapshot, added to what reading takes")
+	fs.IntVar(&b.want.Schema, "schema", 1, "schema version; another one than a file has rebuilds it from scratch")
+	fs.BoolVar(&b.want.Prune, "prune", false, "rebuild shards that have snapshots which are gone from the store")
+	fs.BoolVar(&b.json, "json", false, "print the report as JSON")
+	fs.StringVar(&b.trace, "trace", "", "write a line of JSON for each happening to this file")
+	b.limits.AddFlags(fs)
+}
+
+// check finds flags out of range.
+func (b *buildFlags) check() error {
+	switch b.wiring {
+	case "merge":
+	case "direct":
+		b.options.Direct = true
+	default:
+		return fmt.Errorf("-wiring %q: want merge or direct", b.wiring)
+	}
+	if b.latency < 0 {
+		return fmt.Errorf("-latency %v: want 0 or more", b.latency)
+	}
+	for name, n := range map[string]int{"-builders": b.options.Builders, "-snapshots": b.options.Snapshots, "-worker-max": b.options.WorkerMax} {
+		if n < 1 {
+			return fmt.Errorf("%s %d: want at least 1", name, n)
+		}
+	}
+	return b.options.Check()
+}
+
+// runBuild is "shards build".
+func runBuild(args []string, stdout, stderr io.Writer) int {
+	fs := newFlags("build", "build -root DIR -out DIR [FLAGS]", stderr)
+	root := fs.String("root", "", "folder of the store")
+	out := fs.String("out", "", "folder of the shard files; made if it is not there")
+	var flags buildFlags
+	flags.add(fs)
+	if _, code, ok := parseArgs(fs, args, 0); !ok {
+		return code
+	}
+	if !need(fs, "root", "out") {
+		return exitUsage
+	}
+	if err := flags.check(); err != nil {
+		fmt.Fprintf(stderr, "shards build: %v\n", err)
+		return exitUsage
+	}
+	return buildDirs(&flags, *root, *out, stdout, stderr)
+}
+
+// buildDirs builds, prints the report and returns the exit code.
+func buildDirs(flags *buildFlags, root, out string, stdout, stderr io.Writer) int {
+	fail := func(err error) int {
+		fmt.Fprintf(stderr, "shards: %v\n", err)
+		if errors.Is(err, shardfile.ErrLocked) {
+			return exitUsage
+		}
+		return exitFailed
+	}
+	st, err := store.OpenDir(root)
+	if err != nil {
+		return fail(err)
+	}
+	defer st.Close()
+	dir, err := shardfile.CreateDir(out)
+	if err != nil {
+		return fail(err)
+	}
+	defer dir.Close()
+	lock, err := shardfile.AcquireLock(out)
+	if err != nil {
+		return fail(err)
+	}
+	defer lock.Release()
+	if err := shardfile.CleanTemps(dir); err != nil {
+		return fail(err)
+	}
+
+	var traceTo io.Writer
+	var buffered *bufio.Writer
+	if flags.trace != "" {
+		file, err := os.Create(flags.trace)
+		if err != nil {
+			return fail(err)
+		}
+		defer file.Close()
+		buffered = bufio.NewWriter(file)
+		traceTo = buffered
+	}
+	meter := build.NewMeter(traceTo)
+	files := &build.Files{Store: st, Out: dir, Want: flags.want, Limits: flags.limits, Meter: meter, Latency: flags.latency}
+	if flags.options.Watch {
+		files.Recheck = 10 * time.Minute
+	}
+	b, err := build.New(files, meter, flags.options)
+	if err != nil {
+		return fail(err)
+	}
+
+	heap := build.HeapPeak(20 * time.Millisecond)
+	progress := showProgress(stderr, meter)
+	err = runUntilSignal(b, stderr)
+	progress()
+	report := meter.Report(flags.options.Design)
+	report.PeakHeap = heap()
+	if buffered != nil {
+		if flushErr := errors.Join(meter.TraceErr(), buffered.Flush()); flushErr != nil {
+			return fail(fmt.Errorf("trace: %w", flushErr))
+		}
+	}
+	if printErr := printReport(report, flags.json, stdout); printErr != nil {
+		return fail(printErr)
+	}
+	switch {
+	case errors.Is(err, errAborted):
+		fmt.Fprintln(stderr, "shards: aborted; shards in progress are as they were")
+		return exitAborted
+	case err != nil:
+		return fail(err)
+	case report.ShardsFailed > 0:
+		return exitFailed
+	}
+	return exitOK
+}
+
+func printReport(r build.Report, asJSON bool, w io.Writer) error {
+	if !asJSON {
+		return r.Print(w)
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(r)
+}
+
+// errAborted is the cause of a build that the second signal ended.
+var errAborted = errors.New("aborted by a signal")
+
+// runUntilSignal runs a build. The first interrupt or SIGTERM drains it: no new shard is begun, those in progress are finished.
+// The second aborts it.
+func runUntilSignal(b stage.Stage, stderr io.Writer) error {
+	signals := notifySignals()
+	defer signals.stop()
+	over := make(chan struct{})
+	watched := make(chan struct{})
+	go func() { // ends when the run is over; runUntilSignal waits for it
+		defer close(watched)
+		select {
+		case <-signals.c:
+		case <-over:
+			return
+		}
+		fmt.Fprintln(stderr, "shards: finishing the shards in progress; interrupt again to abort")
+		drain, cancel := context.WithCancelCause(context.Background())
+		defer cancel(nil)
+		stopped := make(chan struct{})
+		go func() { // ends when the run is over
+			defer close(stopped)
+			_ = b.Stop(drain) // Run tells how it ended
+		}()
+		select {
+		case <-signals.c:
+			b.Abort(errAborted)
+		case <-over:
+		}
+		<-stopped
+	}()
+	err := b.Run(context.Background())
+	close(over)
+	<-watched
+	return err
+}
+
+// The demo's folder, under the current one.
+const demoDir = "shards-demo"
+
+// runDemo generates a small store once, or lets a week pass in it, and builds it.
+func runDemo(args []string, stdout, stderr io.Writer) int {
+	fs := newFlags("shards", "[FLAGS]", stderr)
+	dir := fs.String("dir", demoDir, "folder of the demo's store and shard files")
+	var flags buildFlags
+	flags.add(fs)
+	if _, code, ok := parseArgs(fs, args, 0); !ok {
+		return code
+	}
+	if err := flags.check(); err != nil {
+		fmt.Fprintf(stderr, "shards: %v\n", err)
+		return exitUsage
+	}
+	root, out := filepath.Join(*dir, "store"), filepath.Join(*dir, "shards")
+	ctx, stop := interruptible()
+	stats, err := demoStore(ctx, root)
+	aborted := ctx.Err() != nil
+	stop()
+	if err != nil {
+		fmt.Fprintf(stderr, "shards: %v\n", err)
+		if aborted {
+			return exitAborted
+		}
+		return exitFailed
+	}
+	fmt.Fprintf(stderr, "%s: %d new snapshots (%.1f MB) for %d shards, %d of them revived, up to %s; building into %s\n",
+		root, stats.Snapshots, float64(stats.Bytes)/1e6, stats.Shards, stats.Revived, stats.LastWeek, out)
+	return buildDirs(&flags, root, out, stdout, stderr)
+}
+
+func demoStore(ctx context.Context, root string) (generate.Stats, error) {
+	exists, err := generate.Exists(root)
+	if err != nil {
+		return generate.Stats{}, err
+	}
+	if exists {
+		return generate.Tick(ctx, root)
+	}
+	return generate.Generate(ctx, root, generate.Config{})
+}

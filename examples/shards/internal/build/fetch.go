@@ -1,0 +1,91 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"runtime/debug"
+	"time"
+
+	"github.com/go-genstage/genstage/stage"
+)
+
+// work is the events callback of a worker: one slot. It fetches a piece, with retries, and hands the result to the owner. The
+// slot is held until the owner has ingested it.
+func (b *Build) work(ctx context.Context, pieces []*piece, _ *stage.Subscription) error {
+	for _, p := range pieces {
+		result, err := b.fetch(ctx, p)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		told := p.job.from.Do(ctx, func(context.Context) error {
+			return p.job.builder.answered(p, result, err)
+		})
+		b.Meter.slotFreed(p, err)
+		if told != nil {
+			return told
+		}
+	}
+	return nil
+}
+
+// errGivenUp answers a piece of a shard that has failed already.
+var errGivenUp = errors.New("not begun: the shard has failed")
+
+// fetch is the sub-task, whatever the design: it takes a slot, and tries until it has a result or no try is left. Whatever
+// goes wrong in a try is an error of this piece, so that no stage ends by a bad snapshot.
+func (b *Build) fetch(ctx context.Context, p *piece) (Result, error) {
+	if p.job.given.Load() {
+		return nil, errGivenUp
+	}
+	b.Meter.slotTaken(p)
+	for n := 0; ; n++ {
+		result, err := b.try(ctx, p)
+		if err == nil || n == b.Options.Retries || ctx.Err() != nil || p.job.given.Load() || !retriable(err) {
+			return result, err
+		}
+		select {
+		case <-time.After(pause(n)):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// pause is how long to wait after try n: 100 ms doubling to 5 s, less up to a half, so that many don't come back at once.
+func pause(n int) time.Duration {
+	d := min(100*time.Millisecond<<min(n, 10), 5*time.Second)
+	return d - rand.N(d/2)
+}
+
+// retriable reports whether another try can help: not if the snapshot is gone.
+func retriable(err error) bool { return !errors.Is(err, fs.ErrNotExist) }
+
+// try calls Fetch once, on a goroutine of its own, since a panic can be caught anywhere but Goexit ends the goroutine it is
+// called on. It returns when that has ended; -timeout bounds it as far as Fetch minds its context.
+func (b *Build) try(ctx context.Context, p *piece) (Result, error) {
+	if b.Options.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, b.Options.Timeout, fmt.Errorf("no result after %v: %w", b.Options.Timeout, context.DeadlineExceeded))
+		defer cancel()
+	}
+	var result Result
+	err := errors.New("runtime.Goexit was called")
+	done := make(chan struct{})
+	go func() { // ends with Fetch; try waits for it
+		defer close(done)
+		defer func() {
+			if v := recover(); v != nil {
+				err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+			}
+		}()
+		result, err = b.Work.Fetch(ctx, p.job.task, p.snapshot)
+	}()
+	<-done
+	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		err = context.Cause(ctx)
+	}
+	return result, err
+}

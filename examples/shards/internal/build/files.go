@@ -1,0 +1,233 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"sync"
+	"time"
+
+	"github.com/go-genstage/genstage/examples/shards/internal/shardfile"
+	"github.com/go-genstage/genstage/examples/shards/internal/store"
+)
+
+// Files is the real work: snapshots of a store, made into shard files.
+type Files struct {
+	Store  store.Store
+	Out    shardfile.FS
+	Want   shardfile.Wanted
+	Limits store.Limits
+	Meter  *Meter
+
+	// Latency is added to the store's time for every snapshot, to model a distant one; 0 for none.
+	Latency time.Duration
+	// Recheck is how long the content of a shard's known snapshots is taken for unchanged after it was compared, as long as
+	// names and sizes are the same; 0 compares it at every look. It is for watching, where a look costs a read of everything.
+	Recheck time.Duration
+
+	mu       sync.Mutex
+	compared map[string]time.Time // guarded by mu: when a shard's content was last compared
+}
+
+// detail is what Files keeps in a task.
+type detail struct {
+	decision shardfile.Decision
+}
+
+// List returns the shards of the store by name.
+func (f *Files) List(ctx context.Context) ([]string, error) { return f.Store.Shards(ctx) }
+
+// Plan compares a shard's file with its listing. A file that is damaged is built again from scratch.
+func (f *Files) Plan(ctx context.Context, shard string) (*Task, error) {
+	listing, err := f.Store.Snapshots(ctx, shard)
+	if err != nil {
+		return nil, err
+	}
+	old, damage, err := f.manifest(shard)
+	if err != nil {
+		return nil, err
+	}
+	d, err := shardfile.Plan(ctx, listing, old, f.Want, func(ctx context.Context, s store.Snapshot) (string, error) {
+		if was, ok := old.Find(s.Name); ok && f.fresh(shard) {
+			return was.Checksum, nil
+		}
+		return f.Store.Checksum(ctx, shard, s)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !d.Stale {
+		f.checked(shard)
+		return nil, nil
+	}
+	if damage != nil {
+		d.Reason = damage.Error()
+	}
+	task := &Task{Shard: shard, Reused: len(d.Keep), Reason: d.Reason, Detail: detail{d}}
+	for _, s := range d.Missing {
+		task.Snapshots = append(task.Snapshots, s.Name)
+	}
+	return task, nil
+}
+
+// manifest returns that of a shard's file; nil if there is no file, or a damaged one.
+func (f *Files) manifest(shard string) (m *shardfile.Manifest, damage, err error) {
+	r, err := shardfile.Open(f.Out, shard)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil, nil
+	case errors.Is(err, shardfile.ErrCorrupt):
+		return nil, err, nil
+	case err != nil:
+		return nil, nil, err
+	}
+	return r.Manifest(), nil, r.Close()
+}
+
+func (f *Files) fresh(shard string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at, ok := f.compared[shard]
+	return ok && time.Since(at) < f.Recheck
+}
+
+func (f *Files) checked(shard string) {
+	if f.Recheck == 0 || f.fresh(shard) {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.compared == nil {
+		f.compared = map[string]time.Time{}
+	}
+	f.compared[shard] = time.Now()
+}
+
+// Begin opens the shard's builder, on the old file if something of it is kept.
+func (f *Files) Begin(_ context.Context, task *Task) (Owner, error) {
+	d := task.Detail.(detail).decision
+	var old *shardfile.Reader
+	if len(d.Keep) > 0 {
+		var err error
+		if old, err = shardfile.Open(f.Out, task.Shard); err != nil {
+			return nil, err
+		}
+	}
+	b, err := shardfile.Begin(f.Out, task.Shard, f.Want.Schema, old, d.Keep)
+	if err != nil {
+		if old != nil {
+			err = errors.Join(err, old.Close())
+		}
+		return nil, err
+	}
+	return &fileOwner{files: f, task: task, builder: b}, nil
+}
+
+// fetched is the result of a snapshot: its values, compressed.
+type fetched struct {
+	stats       store.Stats
+	values      []shardfile.Value
+	raw, stored int64
+}
+
+// Fetch reads, decodes and compresses a snapshot.
+func (f *Files) Fetch(ctx context.Context, task *Task, i int) (_ Result, err error) {
+	snap := task.Detail.(detail).decision.Missing[i]
+	closed := f.Meter.Opened(task, i)
+	body := &timedBody{meter: f.Meter}
+	result := &fetched{}
+	err = errors.New("panicked")
+	defer func() {
+		closed(body.service, err)
+		if err != nil {
+			f.Meter.Transit(-result.raw)
+		}
+	}()
+	if err = f.decode(ctx, task.Shard, snap, body, result); err != nil {
+		return nil, err
+	}
+	return result, nil
+}
+
+func (f *Files) decode(ctx context.Context, shard string, snap store.Snapshot, body *timedBody, result *fetched) (err error) {
+	begun := time.Now()
+	if f.Latency > 0 {
+		select {
+		case <-time.After(f.Latency):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	body.ReadCloser, err = f.Store.Open(ctx, shard, snap, 0)
+	body.service += time.Since(begun)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, body.Close()) }()
+	dec := store.NewDecoder(body, shard, snap, f.Limits)
+	for {
+		rec, err := dec.Next(ctx)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		v := shardfile.Compress(rec.Key, rec.Value)
+		result.values = append(result.values, v)
+		result.raw += int64(v.Raw)
+		result.stored += int64(len(v.Data))
+		f.Meter.Transit(int64(v.Raw))
+	}
+	result.stats = dec.Stats()
+	return nil
+}
+
+// timedBody counts the store's bytes and its own time.
+type timedBody struct {
+	io.ReadCloser
+	meter   *Meter
+	service time.Duration
+}
+
+func (b *timedBody) Read(p []byte) (int, error) {
+	begun := time.Now()
+	n, err := b.ReadCloser.Read(p)
+	b.service += time.Since(begun)
+	b.meter.Read(int64(n))
+	return n, err
+}
+
+// fileOwner owns the builder of one shard.
+type fileOwner struct {
+	files   *Files
+	task    *Task
+	builder *shardfile.Builder
+}
+
+func (o *fileOwner) Ingest(i int, result Result) error {
+	r := result.(*fetched)
+	defer o.files.Meter.Transit(-r.raw)
+	if err := o.builder.Ingest(o.task.Snapshots[i], r.stats.Size, r.stats.Checksum, r.values); err != nil {
+		return err
+	}
+	o.files.Meter.Values(r.raw, r.stored)
+	return nil
+}
+
+func (o *fileOwner) Persist(ctx context.Context) error {
+	_, err := o.builder.Persist(ctx)
+	return err
+}
+
+func (o *fileOwner) Abandon() error { return o.builder.Abandon() }
+
+// Discard takes a result that nobody will ingest.
+func (f *Files) Discard(result Result) {
+	if r, ok := result.(*fetched); ok {
+		f.Meter.Transit(-r.raw)
+	}
+}
+
+var _ Work = (*Files)(nil)

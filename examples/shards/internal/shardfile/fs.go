@@ -1,0 +1,75 @@
+package shardfile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// FS is the folder that shard files are in. Names have no separators. An implementation other than [Dir] can lose at a crash
+// what was not synced, or fail on demand: see the tests. A file that is not there is an fs.ErrNotExist.
+type FS interface {
+	Create(name string) (File, error) // new, to write and read; one that is there is an error
+	Open(name string) (File, error)   // to read
+	Rename(from, to string) error     // replaces to
+	Remove(name string) error         //
+	List() ([]string, error)          // all names, in any order
+	SyncDir() error                   // makes creations, renames and removals last
+}
+
+// File is an open file of an [FS]. Write appends.
+type File interface {
+	io.Writer
+	io.ReaderAt
+	io.Closer
+	Sync() error          // makes what was written last
+	Size() (int64, error) // bytes
+}
+
+const (
+	extShard = ".shard"
+	extTemp  = ".tmp"
+	extSpill = ".spill"
+)
+
+// FileName returns the name of a shard's file.
+func FileName(shard string) string { return shard + extShard }
+
+// Shards returns the shards that have a file, in bytewise order.
+func Shards(fsys FS) ([]string, error) {
+	names, err := fsys.List()
+	if err != nil {
+		return nil, fmt.Errorf("list shard files: %w", err)
+	}
+	var shards []string
+	for _, name := range names {
+		if shard, ok := strings.CutSuffix(name, extShard); ok && shard != "" && shard[0] != '.' {
+			shards = append(shards, shard)
+		}
+	}
+	slices.Sort(shards)
+	return shards, nil
+}
+
+// IsTemp reports whether name is that of a temporary file of a build.
+func IsTemp(name string) bool {
+	return strings.HasSuffix(name, extShard+extTemp) || strings.HasSuffix(name, extShard+extSpill)
+}
+
+// CleanTemps removes the temporary files of all shards. Only the owner of the folder may call it, see [AcquireLock], and only
+// while nothing is being built.
+func CleanTemps(fsys FS) error {
+	names, err := fsys.List()
+	if err != nil {
+		return fmt.Errorf("list shard files: %w", err)
+	}
+	var errs []error
+	for _, name := range names {
+		if IsTemp(name) {
+			errs = append(errs, fsys.Remove(name))
+		}
+	}
+	return errors.Join(errs...)
+}
