@@ -145,8 +145,9 @@ func buildDirs(flags *buildFlags, root, out string, stdout, stderr io.Writer) in
 	progress := showProgress(stderr, meter)
 	err = runUntilSignal(b, stderr)
 	progress()
+	peak := heap()
 	report := meter.Report(flags.options.Design)
-	report.PeakHeap = heap()
+	report.PeakHeap = peak
 	if buffered != nil {
 		if flushErr := errors.Join(meter.TraceErr(), buffered.Flush()); flushErr != nil {
 			return fail(fmt.Errorf("trace: %w", flushErr))
