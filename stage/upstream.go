@@ -145,7 +145,6 @@ func (r *run[In, Out]) accepted(sub *Subscription) {
 			r.fail(err)
 		}
 	}
-	r.answered(e)
 	e.answer(nil)
 	if e.replied.Load() == replyUnwanted {
 		e.options.mode = CancelTemporary
@@ -154,6 +153,7 @@ func (r *run[In, Out]) accepted(sub *Subscription) {
 	if e.state == subActive && !sub.options.manual && r.verdict == nil {
 		sub.ask(e.account.Open(0))
 	}
+	r.answered(e) // behind the ask: so the first demand callback of a pipeline sees the first asks of all
 }
 
 // arrived takes a delivery. A consumer handles it at once; a producer-consumer queues it until
