@@ -145,7 +145,6 @@ func (r *run[In, Out]) accepted(sub *Subscription) {
 			r.fail(err)
 		}
 	}
-	r.answered(e)
 	e.answer(nil)
 	if e.replied.Load() == replyUnwanted {
 		e.options.mode = CancelTemporary
@@ -154,6 +153,7 @@ func (r *run[In, Out]) accepted(sub *Subscription) {
 	if e.state == subActive && !sub.options.manual && r.verdict == nil {
 		sub.ask(e.account.Open(0))
 	}
+	r.answered(e) // behind the ask: so the first demand callback of a pipeline sees the first asks of all
 }
 
 // arrived takes a delivery. A consumer handles it at once; a producer-consumer queues it until
@@ -169,6 +169,7 @@ func (r *run[In, Out]) arrived(sub *Subscription, events []In) {
 		r.queued.Add(n)
 		r.queue = append(r.queue, message[In]{kind: msgEvents, sub: sub, events: events})
 	default:
+		r.queued.Add(n)
 		r.work(sub, events)
 	}
 }
@@ -197,7 +198,6 @@ func (r *run[In, Out]) workQueue() {
 		}
 		switch taken.kind {
 		case msgEvents:
-			r.queued.Add(-int64(len(taken.events)))
 			r.work(taken.sub, taken.events)
 		case msgCall:
 			r.called(taken.arg.(*call[Out]))
@@ -209,7 +209,8 @@ func (r *run[In, Out]) workQueue() {
 }
 
 // work calls the events callback for one delivery, chunk by chunk, and asks again as the account
-// says: after each chunk, and after what it emitted was dispatched.
+// says: after each chunk, and after what it emitted was dispatched. The events count as queued
+// until their chunk is begun.
 func (r *run[In, Out]) work(sub *Subscription, events []In) {
 	r.hand.sub, r.hand.events = sub, events
 	for len(r.hand.events) > 0 && r.verdict == nil && !r.finishing {
@@ -219,6 +220,7 @@ func (r *run[In, Out]) work(sub *Subscription, events []In) {
 		}
 		chunk := r.hand.events[:n:n]
 		r.hand.n = n
+		r.queued.Add(-int64(n))
 		sub.holdable.Store(int64(n))
 		var out []Out
 		err := r.guard(inEvents, func() (err error) {
@@ -228,6 +230,7 @@ func (r *run[In, Out]) work(sub *Subscription, events []In) {
 		if err != nil && !errors.Is(err, ErrDone) {
 			if errors.Is(err, errAborted) {
 				sub.holdable.Store(0)
+				r.queued.Add(int64(n))
 				r.hand.n = 0
 			}
 			r.fail(err) // what is in hand is counted by conclude
@@ -412,6 +415,7 @@ func (r *run[In, Out]) cancelOutside(inside func(*handle) bool) {
 func (r *run[In, Out]) leaveUpstreams(end *ending) {
 	unbegun := map[*Subscription][]In{}
 	if rest := r.hand.events[r.hand.n:]; len(rest) > 0 {
+		r.queued.Add(-int64(len(rest)))
 		unbegun[r.hand.sub] = append(unbegun[r.hand.sub], rest...)
 		r.hand.events = r.hand.events[:r.hand.n]
 	}

@@ -1,0 +1,190 @@
+// Package stage runs pipelines whose stages exchange demand: a consumer asks its producer for a
+// number of events, and a producer never sends more than it was asked for. A slow consumer
+// slows its source down by asking later; nothing piles up between them.
+//
+// What follows is a short course, in reading order.
+//
+// # Stages
+//
+// A stage is one goroutine with one mailbox and one state. There are three kinds:
+//
+//   - a [Producer] emits events when it is asked: [NewProducer], [FromSlice], [FromSeq], [Poll]
+//   - a [Consumer] receives events: [NewConsumer], [ForEach]
+//   - a [ProducerConsumer] receives events of one type and emits events of another:
+//     [NewProducerConsumer]
+//
+// What a stage does is a function, its callback. All callbacks of a stage are called on the
+// stage's goroutine, one at a time: variables that only they use need no lock. What is optional
+// is an option of the constructor ([Name], [OnInit], [BufferSize]) or, where it has to do with
+// events, a method to be called before Run (OnComplete, OnCancel, OnDiscard).
+//
+// The value that a constructor returns is the stage's name: it stays the same over many runs. A
+// stage may run again when it has ended; [OnInit] is where its state is made anew.
+//
+// # A first pipeline
+//
+// A counts, B doubles, C prints:
+//
+//	n := 0
+//	a := stage.NewProducer(func(ctx context.Context, demand int) ([]int, error) {
+//		events := make([]int, demand)
+//		for i := range events {
+//			events[i] = n
+//			n++
+//		}
+//		return events, nil
+//	})
+//	b := stage.NewProducerConsumer(func(ctx context.Context, events []int, from *stage.Subscription) ([]int, error) {
+//		out := make([]int, len(events))
+//		for i, e := range events {
+//			out[i] = 2 * e
+//		}
+//		return out, nil
+//	})
+//	c := stage.ForEach(func(ctx context.Context, event int) error {
+//		fmt.Println(event)
+//		return nil
+//	})
+//	b.SubscribeTo(a)
+//	c.SubscribeTo(b, stage.MaxDemand(10))
+//	err := stage.Run(ctx, a, b, c)
+//
+// Consumers subscribe to producers, never the other way round. [Run] starts all stages, makes the
+// subscriptions, and blocks until every stage has ended. This pipeline runs until ctx ends or
+// somebody stops it; a source that has an end returns [ErrDone] with its last events, and then
+// Run returns nil when C has handled them. The command examples/quickstart prints every message
+// of such a run.
+//
+// # When not to add a stage
+//
+// A stage is for what happens at the same time as something else, waits for something else, or
+// fails by itself. It is not a way to structure code: three functions called one after the other
+// in one callback are faster, and easier to read, than three stages. Between two stages a batch
+// costs about as much as two sends on a channel, whatever its size; with a max demand of 1 that is
+// the price of every event. If there is one source, a fixed number of workers and nothing to slow
+// down, a channel or an errgroup with a limit will do.
+//
+// # Demand
+//
+// Each [Subscription] has its own demand. By default it is automatic, with two numbers:
+// [MaxDemand] is the most events that are asked for and not handled, [MinDemand] says how few of
+// them may be left before the consumer asks again. With max 1000 and min 500, the defaults:
+//
+//   - the consumer asks for 1000 as soon as it has subscribed
+//   - the producer sends 1000, in one batch or in several, as it finds them
+//   - the consumer's callback is given at most max-min events at a time: 500
+//   - when it returns, 500 are left; that is min, so the consumer asks for 500 more, and handles
+//     the other 500 while the producer works on those
+//
+// With max 10 and min 0 the callback is given ten, and the producer is asked for the next ten
+// when they are handled: the two take turns. With max 1000 and min 750 and a producer that sends
+// batches of 100, the consumer asks for 300 after every third batch: 900 and 800 are more than
+// min, 700 is not.
+//
+// Max demand is also what a consumer may have bound to it while another one is idle: an event
+// that was sent is not sent to anybody else. For long tasks choose 1 and min 0: an event is
+// bound to a consumer that is free. For many small events leave the default: an ask and a
+// wake-up are paid once per batch.
+//
+// A producer's callback is told how many events its consumers wait for, as a sum. It may return
+// fewer; then it owes the rest, is not called for it again, and emits it later by [Producer.Do]
+// or [Producer.Tell]. Made with [Retry] it is called again with all that is open when somebody
+// calls [Producer.Wake], and a [Poll] calls itself. Among several consumers a batch goes to the
+// one with the most open demand, and among equals to the one that has waited longest.
+//
+// A producer-consumer passes demand on by not working: it begins a batch only while its own
+// consumers have asked for more than it has emitted. Until then at most max events per
+// subscription wait in it.
+//
+// # Buffering
+//
+// Events that are emitted and were not asked for wait in the stage's buffer, and are served
+// before anything new is asked of the callback. That happens when a producer returns more than
+// it was asked for, when something is emitted by Do or Tell, and when a producer-consumer turns
+// one event into many. The buffer of a producer keeps 10,000 events ([BufferSize]); what does
+// not fit is discarded: the oldest ([KeepLast]) or the newest ([KeepFirst]). OnDiscard gets the
+// discarded events, Stats counts them, and a log line says when an episode of discarding begins.
+// The buffer of a producer-consumer has no bound by default: what goes into it is bounded by its
+// own demand, times what it makes of an event.
+//
+// # Manual mode
+//
+// An automatic consumer asks again as soon as its callback has returned. When the work goes on
+// elsewhere by then (a goroutine per event, sub-tasks given to other stages), that is too early.
+// With [Manual] a subscription never asks by itself:
+//
+//   - [Subscription.Ask] asks, from any goroutine; the first ask is made in [OnSubscribe]
+//   - [Subscription.Hold], in the callback, says that events are not finished when it returns
+//   - [Subscription.Tell] brings a result back to the stage's goroutine, in that run only
+//   - [Subscription.Next] says that one held event is finished, and asks for one more
+//
+// Asks add up. Whatever is held keeps the stage from completing, and Stop waits for it. The
+// example of [Subscription.Hold] is the whole pattern.
+//
+// # Subscriptions and failure
+//
+// SubscribeTo declares a subscription, which is made again in every run; faults in it, as an option
+// out of range, come back from Run with the line of the call. Subscribe makes one now, on a
+// running stage.
+//
+// A callback that returns an error, panics or calls [runtime.Goexit] ends its stage, and only
+// that. Run returns the error wrapped in a [*StageError] that names the stage, a panic as a
+// [*PanicError]. What was received and not begun goes back to the producers, who give it to
+// somebody else; the batch in hand is counted as failed. The neighbours see their subscription
+// end, and each consumer acts by the mode that it subscribed with:
+//
+//   - [CancelPermanent], the default: it ends too, with the same reason
+//   - [CancelTransient]: it ends only when the producer failed
+//   - [CancelTemporary]: it goes on
+//
+// In a pipeline a failure ends all the members, unless the stage that failed has subscribers and
+// all of them are temporary. A producer whose consumers have all gone is ended ([KeepRunning]
+// exempts it), and a consumer whose producers have all gone completes.
+//
+// # Completion
+//
+// That nothing more will come is a message, too. It travels behind the last event through every
+// stage. A stage is complete when all its permanent subscriptions are, everything received is
+// handled and nothing is held. Then OnComplete is called, once: what it returns is emitted, so a
+// stage that has collected something flushes it there. With ErrDone, or without OnComplete, the
+// stage ends normally; with nil it stays, for Do and Tell, until a callback returns ErrDone.
+//
+// A producer that is done stays until its consumers have begun all events: until then one of them
+// may fail, and hand back what it has not begun.
+//
+// # Stopping
+//
+// Stop drains: the sources are asked no more, and completion runs down from there; it returns
+// when every stage has ended, with everything that was emitted handled. When its context ends
+// first, it aborts the run and returns a [*StopError] that says what was left and whose callback
+// was still running. Abort, and the end of the context given to Run, let the callbacks in
+// progress return, and begin no other but [OnTerminate].
+//
+// # Testing
+//
+// Stages work in a bubble of [testing/synctest]. There time is virtual, and synctest.Wait
+// returns when every stage waits for something, so a test sees demand at rest and needs no
+// tolerance:
+//
+//	synctest.Test(t, func(t *testing.T) {
+//		var asked atomic.Int64
+//		p := stage.NewProducer(func(_ context.Context, demand int) ([]int, error) {
+//			asked.Add(int64(demand))
+//			return make([]int, demand), nil
+//		})
+//		c := stage.ForEach(func(context.Context, int) error {
+//			time.Sleep(time.Second) // no real second passes
+//			return nil
+//		})
+//		c.SubscribeTo(p, stage.MaxDemand(10), stage.MinDemand(5))
+//		go stage.Run(t.Context(), p, c)
+//
+//		synctest.Wait()
+//		// asked is 10: max demand
+//		time.Sleep(5500 * time.Millisecond)
+//		synctest.Wait()
+//		// asked is 15: five are handled, and max-min more were asked for
+//	})
+//
+// The ledger of [Stats] adds up at every such moment: no event is unaccounted for.
+package stage

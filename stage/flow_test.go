@@ -1,0 +1,204 @@
+package stage_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/go-genstage/genstage/stage"
+	"github.com/stretchr/testify/require"
+)
+
+// flow is a pipeline under test, in a bubble.
+type flow struct {
+	*stage.Pipeline
+	t     *testing.T
+	ended chan error
+}
+
+// startFlow runs the stages and returns when all of them are at rest.
+func startFlow(t *testing.T, stages ...stage.Stage) *flow {
+	t.Helper()
+	f := &flow{Pipeline: stage.NewPipeline(stages...), t: t, ended: make(chan error, 1)}
+	over := make(chan struct{})
+	go func() { // ends with the flow: Cleanup waits for it
+		defer close(over)
+		f.ended <- f.Run(t.Context())
+	}()
+	t.Cleanup(func() { // of a test that failed
+		f.Abort(nil)
+		<-over
+	})
+	synctest.Wait()
+	flowLedger(t, f)
+	return f
+}
+
+// rest waits until the flow is at rest and checks its ledger.
+func (f *flow) rest() {
+	f.t.Helper()
+	synctest.Wait()
+	flowLedger(f.t, f)
+}
+
+// finish waits for the end of Run, which must be normal.
+func (f *flow) finish() {
+	f.t.Helper()
+	require.NoError(f.t, f.end())
+}
+
+// stop drains the flow.
+func (f *flow) stop() {
+	f.t.Helper()
+	require.NoError(f.t, f.Stop(f.t.Context()))
+	f.finish()
+}
+
+// abort ends the flow as tests do that have seen what they wanted.
+func (f *flow) abort() {
+	f.t.Helper()
+	f.Abort(nil)
+	require.ErrorIs(f.t, f.end(), stage.ErrShutdown)
+}
+
+func (f *flow) end() error {
+	f.t.Helper()
+	err := <-f.ended
+	flowLedger(f.t, f)
+	return err
+}
+
+// source is a producer that emits what tests push and remembers what it was asked for.
+type source struct {
+	*stage.Producer[int]
+	demands []int // owned by the stage goroutine; tests read it at rest
+}
+
+func newSource(opts ...stage.ProducerOption) *source {
+	s := &source{}
+	s.Producer = stage.NewProducer(func(_ context.Context, demand int) ([]int, error) {
+		s.demands = append(s.demands, demand)
+		return nil, nil
+	}, opts...)
+	return s
+}
+
+// push emits the events and waits until the bubble is at rest.
+func (s *source) push(t *testing.T, events ...int) {
+	t.Helper()
+	require.NoError(t, s.Do(t.Context(), func(context.Context) ([]int, error) { return events, nil }))
+	synctest.Wait()
+}
+
+// close completes the source.
+func (s *source) close(t *testing.T) {
+	t.Helper()
+	require.NoError(t, s.Do(t.Context(), func(context.Context) ([]int, error) { return nil, stage.ErrDone }))
+}
+
+// sink is a consumer that keeps the batches it got.
+type sink[T any] struct {
+	*stage.Consumer[T]
+	sub     *stage.Subscription // the last one accepted
+	batches [][]T               // owned by the stage goroutine; tests read it at rest
+}
+
+func newSink[T any](opts ...stage.ConsumerOption) *sink[T] {
+	s := &sink[T]{}
+	opts = append(opts, stage.OnSubscribe(func(_ context.Context, sub *stage.Subscription) error {
+		s.sub = sub
+		return nil
+	}))
+	s.Consumer = stage.NewConsumer(func(_ context.Context, events []T, _ *stage.Subscription) error {
+		s.batches = append(s.batches, events)
+		return nil
+	}, opts...)
+	return s
+}
+
+// events returns what came, in order.
+func (s *sink[T]) events() []T {
+	var all []T
+	for _, b := range s.batches {
+		all = append(all, b...)
+	}
+	return all
+}
+
+func (s *sink[T]) sizes() []int {
+	var sizes []int
+	for _, b := range s.batches {
+		sizes = append(sizes, len(b))
+	}
+	return sizes
+}
+
+// messageLog keeps messages that an observer sees.
+type messageLog struct {
+	mu   sync.Mutex
+	sent []stage.Message // guarded by mu
+}
+
+func (l *messageLog) add(m stage.Message) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sent = append(l.sent, m)
+}
+
+// sizes returns the N of the messages of one kind, in order.
+func (l *messageLog) sizes(k stage.MessageKind) []int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var sizes []int
+	for _, m := range l.sent {
+		if m.Kind == k {
+			sizes = append(sizes, int(m.N))
+		}
+	}
+	return sizes
+}
+
+// upTo returns the n integers from 0 on.
+func upTo(n int) []int {
+	events := make([]int, n)
+	for i := range events {
+		events[i] = i
+	}
+	return events
+}
+
+func sum(numbers []int) int {
+	total := 0
+	for _, n := range numbers {
+		total += n
+	}
+	return total
+}
+
+// flowLedger checks that every event is accounted for, in all stages.
+func flowLedger(t *testing.T, stages ...stage.Stage) {
+	t.Helper()
+	for _, s := range stages {
+		ledgerOf(t, s.Stats())
+	}
+}
+
+func ledgerOf(t *testing.T, s stage.Stats) {
+	t.Helper()
+	for _, m := range s.Members {
+		ledgerOf(t, m)
+	}
+	in, out := s.Input, s.Output
+	require.Equal(t, in.Received, in.Handled+in.Failed+in.HandedBack+in.Lost+in.Late+in.Queued+in.InHand, "%+v", s)
+	require.Equal(t, out.Emitted+out.TakenBack, out.Dispatched+out.Discarded+out.Dropped+out.Lost+out.Buffered+out.Held, "%+v", s)
+	sent := out.Departed
+	for _, d := range s.Downstreams {
+		sent += d.Sent
+	}
+	require.Equal(t, out.Dispatched, sent, "%+v", s)
+	for _, e := range append(s.Upstreams, s.Downstreams...) {
+		require.Equal(t, e.Sent, e.Received+e.Refused+e.InMailbox, "%+v", s)
+		require.LessOrEqual(t, e.Sent, e.Asked, "%+v", s)
+	}
+}
