@@ -71,15 +71,16 @@ func (r *run[In, Out]) invoke(c *call[Out]) {
 		out, err = c.fn(r.ctx)
 		return err
 	})
-	r.calling = nil
 	if errors.Is(err, errAborted) {
+		r.calling = nil
 		c.finish(ErrEnded)
 		r.fail(err)
 		return
 	}
 	if err == nil || errors.Is(err, ErrDone) {
-		r.emit(out)
+		r.emit(out) // calls OnDiscard
 	}
+	r.calling = nil
 	c.finish(err)
 	r.ends(err)
 }

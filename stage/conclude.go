@@ -1,6 +1,10 @@
 package stage
 
-import "github.com/go-genstage/genstage/internal/buffer"
+import (
+	"log/slog"
+
+	"github.com/go-genstage/genstage/internal/buffer"
+)
 
 // conclude ends the run, in this order, each step once: OnTerminate; the mailbox refuses; events
 // not begun go back; the neighbours are told; the end is known to handle, launcher and pipeline.
@@ -27,13 +31,6 @@ func (r *run[In, Out]) terminate() {
 	}
 	if hook := r.h.conf.onTerminate; hook != nil && r.initialized {
 		r.survive(r.guard(inTerminate, func() error { hook(r.verdict.reason); return nil }))
-	}
-}
-
-// survive makes a panic of a clean-up function the reason of an end that was clean until then.
-func (r *run[In, Out]) survive(err error) {
-	if err != nil && r.verdict.clean {
-		r.verdict = endedBy(r.name(), err)
 	}
 }
 
@@ -120,6 +117,9 @@ func (r *run[In, Out]) goDown() {
 	for _, c := range marks {
 		r.drop(c)
 	}
+	if e := r.admitting; e != nil {
+		r.tell(e, msgProducerDown, 0, r.verdict)
+	}
 	r.spared = len(r.edges) > 0
 	for _, e := range r.edges {
 		r.spared = r.spared && e.options.mode == CancelTemporary
@@ -145,7 +145,7 @@ func (r *run[In, Out]) finalize() {
 	r.endedAs = e
 	r.mu.Unlock()
 	if r.spared && !e.clean {
-		r.logger().Error("stage: failed; all its subscribers are temporary, the pipeline goes on",
+		r.log(slog.LevelError, "stage: failed; all its subscribers are temporary, the pipeline goes on",
 			"stage", r.name(), "error", e.reason)
 	}
 	r.running.Store(false)

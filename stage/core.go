@@ -22,12 +22,15 @@ type core struct {
 	aborting atomic.Pointer[ending] // set once, by whoever aborts
 	callback atomic.Uint32          // the callback in progress, as a callbackName; 0: none
 	onGo     atomic.Uint64          // number of the stage goroutine
+	aside    atomic.Uint64          // number of a goroutine that does what the stage goroutine waits for; 0: none
 	heldNow  atomic.Int64           // events held, over all subscriptions
 	handled  atomic.Int64           // events finished
 
 	waitsFor *core // guarded by calls: the stage whose Do the callback in progress waits for
 
-	verdict *ending // owned by the stage goroutine: non-nil when the run is to end
+	// owned by the stage goroutine, and by what runs aside
+	verdict *ending // non-nil when the run is to end
+	trace   []byte  // stack of a function that failed on a coroutine
 
 	done    chan struct{} // closed when the run has ended
 	endedAs *ending       // written under tally.mu, before done is closed
@@ -76,8 +79,16 @@ func (c *core) guard(cb callbackName, fn func() error) (err error) {
 			return
 		}
 		value := recover()
-		err = c.recovered(value, callbackNames[cb])
-		if value == nil {
+		stack := c.trace
+		if c.trace = nil; stack == nil {
+			stack = debug.Stack()
+		}
+		err = c.recovered(value, callbackNames[cb], stack)
+		switch {
+		case value != nil: // the caller acts on it
+		case cb == inTerminate:
+			c.survive(err)
+		default:
 			c.fail(err)
 		}
 	}()
@@ -88,40 +99,91 @@ func (c *core) guard(cb callbackName, fn func() error) (err error) {
 
 // recovered makes the error for what recover returned: nil only after Goexit, since panic(nil)
 // recovers as *runtime.PanicNilError.
-func (c *core) recovered(value any, callback string) error {
+func (c *core) recovered(value any, callback string, stack []byte) error {
 	if value == nil {
 		value = ErrGoexit
 	}
-	return &PanicError{Value: value, Stack: debug.Stack(), Stage: c.name(), Callback: callback}
+	return &PanicError{Value: value, Stack: stack, Stage: c.name(), Callback: callback}
 }
 
-// fail makes err the run's verdict, unless there is one.
+// fail makes err the run's verdict, unless there is one. An abort that came before counts, not
+// what the callback in progress made of it; nor what it made of the end of Run's context, of
+// which the callback may know before the launcher does. But a clean end hides no panic.
 func (c *core) fail(err error) {
-	switch {
-	case c.verdict != nil:
-	case errors.Is(err, errAborted):
-		c.verdict = c.aborting.Load()
-	default:
+	if c.verdict != nil {
+		return
+	}
+	if c.aborting.Load() == nil && c.ctx.Err() != nil {
+		c.scope.root().contextEnded(c.ctx)
+	}
+	if c.verdict = c.aborting.Load(); c.verdict == nil {
+		c.verdict = endedBy(c.name(), err)
+		return
+	}
+	var panicked *PanicError
+	if errors.As(err, &panicked) {
+		c.survive(err)
+	}
+}
+
+// survive makes a panic the reason of an end that was clean until then.
+func (c *core) survive(err error) {
+	if err != nil && c.verdict.clean {
 		c.verdict = endedBy(c.name(), err)
 	}
 }
 
 func (c *core) name() string { return c.h.conf.name }
 
-func (c *core) observing() func(Message) { return c.h.conf.observe }
+func (c *core) observing() bool { return c.h.conf.observe != nil }
 
-// observe reports a message that this stage sends.
+// observe reports a message of this stage, on the goroutine that sends it, before it is sent. When
+// the observer fails, the message is sent nevertheless, and the stage ends.
 func (c *core) observe(m Message) {
-	if observe := c.h.conf.observe; observe != nil {
-		observe(m)
+	observe := c.h.conf.observe
+	if observe == nil {
+		return
+	}
+	onStage := c.runsOn(goid.Current())
+	err := c.apart("Observe", onStage, func() { observe(m) })
+	switch {
+	case err == nil:
+	case onStage && c.verdict != nil:
+		c.survive(err)
+	default:
+		c.abort(endedBy(c.name(), err))
 	}
 }
 
-func (c *core) logger() *slog.Logger {
-	if c.h.conf.logger != nil {
-		return c.h.conf.logger
+// log reports what nobody asked for. A handler that fails ends nothing.
+func (c *core) log(level slog.Level, msg string, args ...any) {
+	logger := c.h.conf.logger
+	if logger == nil {
+		logger = slog.Default()
 	}
-	return slog.Default()
+	_ = c.apart("Logger", true, func() { logger.Log(context.Background(), level, msg, args...) })
+}
+
+// apart calls a function of the user's in the middle of a step, on a goroutine of its own, and
+// waits for it: so neither a panic nor Goexit, which nothing can stop, leaves the step half done.
+func (c *core) apart(callback string, onStage bool, fn func()) (err error) {
+	done := make(chan struct{})
+	go func() { // ends with fn; apart waits for it
+		returned := false
+		defer func() {
+			if !returned {
+				err = c.recovered(recover(), callback, debug.Stack())
+			}
+			close(done)
+		}()
+		if onStage {
+			defer c.aside.Store(c.aside.Swap(goid.Current()))
+		}
+		fn()
+		returned = true
+	}()
+	<-done
+	return err
 }
 
 // abort makes the run end as e says, unless another end came first.
@@ -142,7 +204,9 @@ func (c *core) releaseHeld(n int64) {
 	}
 }
 
-func (c *core) runsOn(goroutine uint64) bool { return c.onGo.Load() == goroutine }
+func (c *core) runsOn(goroutine uint64) bool {
+	return c.onGo.Load() == goroutine || c.aside.Load() == goroutine
+}
 
 func (c *core) finished() <-chan struct{} { return c.done }
 
@@ -153,7 +217,7 @@ type coreKey struct{}
 // for any other caller: a goroutine that a callback started is not the stage.
 func callerOf(ctx context.Context) *core {
 	c, _ := ctx.Value(coreKey{}).(*core)
-	if c == nil || c.onGo.Load() != goid.Current() {
+	if c == nil || !c.runsOn(goid.Current()) {
 		return nil
 	}
 	return c

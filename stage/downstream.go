@@ -3,6 +3,7 @@ package stage
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,7 @@ type outlet[Out any] struct {
 	timer         *time.Timer
 
 	hadConsumer bool
+	admitting   *edge[Out]   // OnConsumer is being asked about it
 	spared      bool         // all subscribers are temporary, at the end
 	over        []*edge[Out] // subscriptions that came when the run was ending
 	discarding  bool         // an episode of discarding has been logged
@@ -64,13 +66,22 @@ func (r *run[In, Out]) postUp(k kind, sub *Subscription, n int64, arg any) bool 
 // subscribed takes a new consumer, or refuses it.
 func (r *run[In, Out]) subscribed(e *edge[Out]) {
 	if hook := r.h.conf.onConsumer; hook != nil {
+		r.admitting = e // should the hook fail, conclude tells e with the others
 		err := r.guard(inConsumer, func() error { return hook(r.ctx, &e.Subscription) })
-		if err != nil {
-			r.tell(e, msgRefused, 0, err)
-			if !errors.Is(err, ErrRefused) {
-				r.ends(err)
+		if err != nil && !errors.Is(err, ErrRefused) && !errors.Is(err, ErrDone) {
+			if errors.Is(err, errAborted) {
+				r.admitting, r.over = nil, append(r.over, e)
 			}
+			r.fail(err)
 			return
+		}
+		r.admitting = nil
+		if errors.Is(err, ErrRefused) {
+			r.tell(e, msgRefused, 0, err)
+			return
+		}
+		if err != nil {
+			defer r.finish() // e is the last one, and gets what waits
 		}
 	}
 	r.last++
@@ -202,7 +213,7 @@ func (r *run[In, Out]) allBegun() bool {
 
 // tell posts a message other than events to a subscriber.
 func (r *run[In, Out]) tell(e *edge[Out], k kind, n int64, arg any) {
-	if r.observing() != nil {
+	if r.observing() {
 		m := Message{Kind: observed[k], From: r.name(), To: e.Consumer(), Sub: &e.Subscription, N: n}
 		switch reason := arg.(type) {
 		case error:
@@ -259,7 +270,7 @@ func (r *run[In, Out]) sendTo(id SubID, events []Out) {
 	if sent, asked := e.sent.Add(n), e.Subscription.asked.Load(); sent > asked {
 		panic(fmt.Sprintf("stage: rule D2: the dispatcher has sent %d events to a subscriber that asked for %d", sent, asked))
 	}
-	if r.observing() != nil {
+	if r.observing() {
 		r.observe(Message{Kind: MessageEvents, From: r.name(), To: e.Consumer(), Sub: &e.Subscription, N: n, Events: events})
 	}
 	if !e.deliver(message[Out]{kind: msgEvents, sub: &e.Subscription, events: events}) {
@@ -291,7 +302,7 @@ func (r *run[In, Out]) store(events []Out) {
 	r.discarded.Add(int64(len(discarded)))
 	if !r.discarding {
 		r.discarding = true
-		r.logger().Warn("stage: buffer is full, events are discarded",
+		r.log(slog.LevelWarn, "stage: buffer is full, events are discarded",
 			"stage", r.name(), "discarded", len(discarded), "buffer_size", r.h.conf.bufferSize)
 	}
 	if hook := r.def.onDiscard; hook != nil {

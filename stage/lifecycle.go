@@ -41,7 +41,7 @@ func (s *scope) run(ctx context.Context, ms []member) error {
 	told := make(chan struct{})
 	unwatch := context.AfterFunc(ctx, func() {
 		defer close(told)
-		s.abort(&ending{reason: &StageError{Stage: s.label, Err: cause(ctx)}, clean: true})
+		s.contextEnded(ctx)
 	})
 	if err := s.initialize(); err == nil {
 		s.connect()
@@ -124,6 +124,19 @@ func (s *scope) abort(e *ending) {
 	for _, c := range runs {
 		c.abort(e)
 	}
+}
+
+// contextEnded aborts the run because the context that it was given has ended.
+func (s *scope) contextEnded(ctx context.Context) {
+	s.abort(&ending{reason: &StageError{Stage: s.label, Err: cause(ctx)}, clean: true})
+}
+
+// root returns the scope that Run was called on.
+func (s *scope) root() *scope {
+	for s.parent != nil {
+		s = s.parent
+	}
+	return s
 }
 
 func (s *scope) stop(inside func(*handle) bool) {

@@ -3,6 +3,7 @@ package stage
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 
 	"github.com/go-genstage/genstage/internal/goid"
 	"github.com/go-genstage/genstage/internal/mailbox"
@@ -73,12 +74,12 @@ func newRun[In, Out any](ctx context.Context, s *scope, h *handle, def definitio
 
 // main is the stage goroutine. When a callback calls Goexit the goroutine is lost, and a new one
 // takes over where it was: guard has left a verdict, so the run ends. The same way goes what
-// panics outside a callback: an observer, a dispatcher of the user's, a broken invariant of ours.
+// panics outside a callback: a dispatcher of the user's, a broken invariant of ours.
 func (r *run[In, Out]) main() {
 	returned := false
 	defer func() {
 		if !returned {
-			r.fail(r.recovered(recover(), "Observe or Dispatcher"))
+			r.fail(r.recovered(recover(), "Dispatcher", debug.Stack()))
 			go r.main()
 		}
 	}()

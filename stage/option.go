@@ -120,9 +120,9 @@ func OnTerminate(fn func(reason error)) Option {
 }
 
 // Observe has fn called with every message of the protocol that this stage sends, at the moment
-// of sending: a trace of demand and events. It is called on the goroutine that sends, which for
-// asks is any; fn must be safe for concurrent use and must not block. A panic in it counts as a
-// panic of the callback in progress. Without Observe nothing is spent on it.
+// of sending: a trace of demand and events. The sender waits until fn has returned, or failed: a
+// panic in it ends the stage. Asks are sent by any goroutine: fn must be safe for concurrent use
+// and must not block. Without Observe nothing is spent on it.
 func Observe(fn func(Message)) Option {
 	return anyOption(func(c *config) {
 		if fn == nil {

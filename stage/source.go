@@ -3,6 +3,9 @@ package stage
 import (
 	"context"
 	"iter"
+	"runtime/debug"
+
+	"github.com/go-genstage/genstage/internal/goid"
 )
 
 // FromSlice makes a producer of the events of a slice, in order, that then completes. Each run
@@ -43,30 +46,48 @@ const maxPull = 4096
 // pullBatches pulls a sequence batch by batch: one switch between coroutines for each, not for
 // each event.
 func pullBatches[T any](seq iter.Seq[T]) (demandFunc[T], func()) {
-	want := 0 // written between two calls of next, read within one
+	// written between two calls of next, read within one
+	var (
+		want int
+		run  *core
+	)
 	next, stop := iter.Pull(func(yield func([]T) bool) {
-		var batch []T
-		for event := range seq {
-			if batch == nil {
-				batch = make([]T, 0, want)
+		run.aside.Store(goid.Current()) // what it calls is called from the stage
+		returned := false
+		defer func() {
+			if !returned {
+				run.trace = debug.Stack()
 			}
-			if batch = append(batch, event); len(batch) >= want {
-				if !yield(batch) {
-					return
-				}
-				batch = nil
-			}
-		}
-		if len(batch) > 0 {
-			yield(batch)
-		}
+		}()
+		inBatches(seq, &want, yield)
+		returned = true
 	})
-	return func(_ context.Context, demand int) ([]T, error) {
+	return func(ctx context.Context, demand int) ([]T, error) {
 		want = min(demand, maxPull)
+		run, _ = ctx.Value(coreKey{}).(*core)
 		batch, ok := next()
 		if !ok {
 			return nil, ErrDone
 		}
 		return batch, nil
 	}, stop
+}
+
+// inBatches yields the events of seq, as many at once as want says.
+func inBatches[T any](seq iter.Seq[T], want *int, yield func([]T) bool) {
+	var batch []T
+	for event := range seq {
+		if batch == nil {
+			batch = make([]T, 0, *want)
+		}
+		if batch = append(batch, event); len(batch) >= *want {
+			if !yield(batch) {
+				return
+			}
+			batch = nil
+		}
+	}
+	if len(batch) > 0 {
+		yield(batch)
+	}
 }

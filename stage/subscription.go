@@ -57,7 +57,8 @@ type upstream struct {
 // consumerEnd is what a subscription knows of the consumer's run.
 type consumerEnd interface {
 	name() string
-	observing() func(Message)
+	observing() bool
+	observe(Message)
 	releaseHeld(n int64)
 	callIn(ctx context.Context, fn func(context.Context) error) error
 	tellIn(fn func(context.Context) error) error
@@ -96,9 +97,7 @@ func (s *Subscription) Ask(n int) error {
 // before the producer reads it.
 func (s *Subscription) ask(n int64) {
 	saturate(&s.asked, n)
-	if observe := s.consumer.observing(); observe != nil {
-		observe(Message{Kind: MessageAsk, From: s.Consumer(), To: s.Producer(), Sub: s, N: n})
-	}
+	s.observe(MessageAsk, n, nil)
 	if saturate(&s.asks, n) == 0 {
 		s.post(msgAsk, 0, nil)
 	}
@@ -225,8 +224,8 @@ func (s *Subscription) Tell(fn func(context.Context) error) error {
 
 // observe reports a message from the consumer to the producer.
 func (s *Subscription) observe(k MessageKind, n int64, reason error) {
-	if observe := s.consumer.observing(); observe != nil {
-		observe(Message{Kind: k, From: s.Consumer(), To: s.Producer(), Sub: s, N: n, Reason: reason})
+	if s.consumer.observing() {
+		s.consumer.observe(Message{Kind: k, From: s.Consumer(), To: s.Producer(), Sub: s, N: n, Reason: reason})
 	}
 }
 

@@ -277,6 +277,7 @@ func (r *run[In, Out]) heard(m message[In]) {
 		r.endSubscription(e, Cancellation{Kind: Cancelled, Reason: reason, clean: clean}, false)
 	case msgProducerDown:
 		end := m.arg.(*ending)
+		e.answer(end.reason) // of a subscription that was not accepted yet
 		r.endSubscription(e, Cancellation{Kind: Down, Reason: end.reason, clean: end.clean}, false)
 	case msgRefused:
 		reason := m.arg.(error)
@@ -401,9 +402,9 @@ func (r *run[In, Out]) cancelOutside(inside func(*handle) bool) {
 	r.stopping = true
 	for _, e := range append([]*edge[In](nil), r.ups...) {
 		switch {
-		case inside(e.producer):
 		case e.state == subWaiting && e.source.detach(e):
-			r.forget(e)
+			r.forget(e) // nothing of what is being stopped will run again
+		case inside(e.producer):
 		default:
 			e.cancel(ErrShutdown)
 		}
