@@ -88,7 +88,7 @@ func TestAutomaticAccount(t *testing.T) {
 		t.Run(fmt.Sprintf("max %d min %d batches %v", c.max, c.min, c.batches), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var log messageLog
-				p, s := newSource(), newSink[int](stage.Observe(log.add))
+				p, s := newSource(), newGatherer[int](stage.Observe(log.add))
 				s.SubscribeTo(p, stage.MaxDemand(c.max), stage.MinDemand(c.min))
 				f := startFlow(t, p, s)
 				for _, n := range c.batches {
@@ -107,7 +107,7 @@ func TestAutomaticAccount(t *testing.T) {
 func TestDefaultsAreThousandAndHalf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log messageLog
-		p, s := newSource(), newSink[int](stage.Observe(log.add))
+		p, s := newSource(), newGatherer[int](stage.Observe(log.add))
 		s.SubscribeTo(p)
 		f := startFlow(t, p, s)
 		p.push(t, make([]int, 499)...)
@@ -178,7 +178,7 @@ func TestSourceMayReturnFewerOrMore(t *testing.T) {
 					}
 					return c.gives[len(demands)-1], nil
 				})
-				s := newSink[int](stage.Observe(log.add))
+				s := newGatherer[int](stage.Observe(log.add))
 				s.SubscribeTo(p, stage.MaxDemand(10), stage.MinDemand(5))
 				f := startFlow(t, p, s)
 				asks := log.sizes(stage.MessageAsk)
@@ -225,7 +225,7 @@ func TestRestOfADeliveryIsQueued(t *testing.T) {
 
 func TestBufferIsServedBeforeTheSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, s := newSource(), newSink[int]()
+		p, s := newSource(), newGatherer[int]()
 		s.SubscribeTo(p, stage.Manual())
 		f := startFlow(t, p, s)
 		p.push(t, 1, 2, 3)
@@ -273,7 +273,7 @@ func TestSeveralUpstreamsWithMaxOneAreServedInTurn(t *testing.T) {
 // Demand is divided by largest first: a consumer that asks for more gets its whole batch.
 func TestBatchGoesToTheLargestDemand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, few, many := newSource(), newSink[int](), newSink[int]()
+		p, few, many := newSource(), newGatherer[int](), newGatherer[int]()
 		few.SubscribeTo(p, stage.Manual())
 		many.SubscribeTo(p, stage.Manual())
 		f := startFlow(t, p, few, many)
@@ -291,7 +291,7 @@ func TestBatchGoesToTheLargestDemand(t *testing.T) {
 // What a consumer had asked for and did not get when it went is not asked of the source twice.
 func TestDemandOfADepartedConsumerIsNotAskedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, leaver, stayer := newSource(), newSink[int](), newSink[int]()
+		p, leaver, stayer := newSource(), newGatherer[int](), newGatherer[int]()
 		leaver.SubscribeTo(p, stage.MaxDemand(10), stage.Cancel(stage.CancelTemporary))
 		stayer.SubscribeTo(p, stage.Manual())
 		f := startFlow(t, p, leaver, stayer)

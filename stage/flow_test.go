@@ -97,15 +97,15 @@ func (s *source) close(t *testing.T) {
 	require.NoError(t, s.Do(t.Context(), func(context.Context) ([]int, error) { return nil, stage.ErrDone }))
 }
 
-// sink is a consumer that keeps the batches it got.
-type sink[T any] struct {
+// gatherer is a consumer that keeps the batches it got.
+type gatherer[T any] struct {
 	*stage.Consumer[T]
 	sub     *stage.Subscription // the last one accepted
 	batches [][]T               // owned by the stage goroutine; tests read it at rest
 }
 
-func newSink[T any](opts ...stage.ConsumerOption) *sink[T] {
-	s := &sink[T]{}
+func newGatherer[T any](opts ...stage.ConsumerOption) *gatherer[T] {
+	s := &gatherer[T]{}
 	opts = append(opts, stage.OnSubscribe(func(_ context.Context, sub *stage.Subscription) error {
 		s.sub = sub
 		return nil
@@ -118,7 +118,7 @@ func newSink[T any](opts ...stage.ConsumerOption) *sink[T] {
 }
 
 // events returns what came, in order.
-func (s *sink[T]) events() []T {
+func (s *gatherer[T]) events() []T {
 	var all []T
 	for _, b := range s.batches {
 		all = append(all, b...)
@@ -126,7 +126,7 @@ func (s *sink[T]) events() []T {
 	return all
 }
 
-func (s *sink[T]) sizes() []int {
+func (s *gatherer[T]) sizes() []int {
 	var sizes []int
 	for _, b := range s.batches {
 		sizes = append(sizes, len(b))
@@ -157,15 +157,6 @@ func (l *messageLog) sizes(k stage.MessageKind) []int {
 		}
 	}
 	return sizes
-}
-
-// upTo returns the n integers from 0 on.
-func upTo(n int) []int {
-	events := make([]int, n)
-	for i := range events {
-		events[i] = i
-	}
-	return events
 }
 
 func sum(numbers []int) int {
