@@ -76,6 +76,7 @@ type edge[T any] struct {
 	// owned by the consumer's goroutine
 	counted bool // the pipeline's start waits for its answer
 	dynamic bool // made by Subscribe; set before the edge is shared
+	unasked bool // OnSubscribe refused it or its caller has gone: its end means nothing to the stage
 
 	reply   chan error    // of Subscribe; nil for a declared subscription
 	replied atomic.Uint32 // 0, then replyGiven or replyUnwanted, once

@@ -111,9 +111,16 @@ func (r *run[In, Out]) subscribe(e *edge[In]) {
 		r.endSubscription(e, Cancellation{Kind: Down, clean: true}, true)
 	case attachedNone:
 		e.answer(ErrNoStage)
-		r.accepted(&e.Subscription)
 		r.endSubscription(e, Cancellation{Kind: Down, Reason: ErrNoStage}, false)
 	}
+}
+
+// mode says what the end of e means for the stage.
+func (e *edge[T]) mode() CancelMode {
+	if e.unasked {
+		return CancelTemporary
+	}
+	return e.options.mode
 }
 
 // answered takes e off those that the pipeline's start waits for.
@@ -136,18 +143,19 @@ func (r *run[In, Out]) accepted(sub *Subscription) {
 		err := r.guard(inSubscribe, func() error { return hook(r.ctx, sub) })
 		switch {
 		case errors.Is(err, ErrRefused):
-			e.options.mode = CancelTemporary // it ends this subscription only
+			e.unasked = true
 			sub.cancel(err)
 			e.answer(err)
 		case errors.Is(err, ErrDone):
 			r.finish()
 		case err != nil:
 			r.fail(err)
+			e.answer(r.verdict.reason)
 		}
 	}
 	e.answer(nil)
 	if e.replied.Load() == replyUnwanted {
-		e.options.mode = CancelTemporary
+		e.unasked = true
 		sub.cancel(ErrShutdown)
 	}
 	if e.state == subActive && !sub.options.manual && r.verdict == nil {
@@ -286,14 +294,11 @@ func (r *run[In, Out]) heard(m message[In]) {
 			r.subscribe(e)
 		case errors.Is(reason, errRunOver):
 			e.answer(ErrNoStage)
-			r.accepted(m.sub)
 			r.endSubscription(e, Cancellation{Kind: Down, Reason: ErrNoStage}, false)
+		case e.dynamic: // for the caller of Subscribe only
+			e.answer(reason)
+			r.forget(e)
 		default:
-			r.answered(e)
-			if e.answer(reason) { // the caller of Subscribe has it
-				r.forget(e)
-				return
-			}
 			r.endSubscription(e, Cancellation{Kind: Cancelled, Reason: reason}, false)
 		}
 	}
@@ -305,7 +310,7 @@ var errRunOver = errors.New("stage: the run has ended")
 // endSubscription ends e on this side: OnCancel, then the cancel mode.
 func (r *run[In, Out]) endSubscription(e *edge[In], c Cancellation, completed bool) {
 	r.forget(e)
-	if completed && e.options.mode == CancelPermanent {
+	if completed && e.mode() == CancelPermanent {
 		r.permanentDone = true
 	}
 	if hook := r.def.onCancel; hook != nil {
@@ -322,7 +327,7 @@ func (r *run[In, Out]) endSubscription(e *edge[In], c Cancellation, completed bo
 		}
 	}
 	stopped := r.stopping && c.Kind == Cancelled
-	if completed || stopped || e.options.mode == CancelTemporary || e.options.mode == CancelTransient && c.clean {
+	if completed || stopped || e.mode() == CancelTemporary || e.mode() == CancelTransient && c.clean {
 		return
 	}
 	switch {
@@ -375,7 +380,7 @@ func (r *run[In, Out]) checkInput() {
 	if r.permanentDone && !complete {
 		complete = true
 		for _, e := range r.ups {
-			complete = complete && e.options.mode != CancelPermanent
+			complete = complete && e.mode() != CancelPermanent
 		}
 	}
 	if !complete {
