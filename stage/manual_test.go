@@ -15,7 +15,7 @@ import (
 
 func TestManualNeverAsksByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, s := newSource(), newSink[int]()
+		p, s := newSource(), newGatherer[int]()
 		s.SubscribeTo(p, stage.Manual(), stage.MaxDemand(5), stage.MinDemand(0)) // the numbers mean nothing
 		f := startFlow(t, p, s)
 		for i := range 100 {
@@ -42,7 +42,7 @@ func TestManualNeverAsksByItself(t *testing.T) {
 
 func TestManualAsksAddUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, s := newSource(), newSink[int]()
+		p, s := newSource(), newGatherer[int]()
 		s.SubscribeTo(p, stage.Manual())
 		f := startFlow(t, p, s)
 		for range 5 {
@@ -58,7 +58,7 @@ func TestManualAsksAddUp(t *testing.T) {
 
 func TestManualAsksSaturate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, s := newSource(), newSink[int]()
+		p, s := newSource(), newGatherer[int]()
 		s.SubscribeTo(p, stage.Manual())
 		f := startFlow(t, p, s)
 		for range 3 {
@@ -84,7 +84,7 @@ func TestManualAsksSaturate(t *testing.T) {
 
 func TestSaturatedDemandOfTwoConsumersIsNotNegative(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, s, other := newSource(), newSink[int](), newSink[int]()
+		p, s, other := newSource(), newGatherer[int](), newGatherer[int]()
 		s.SubscribeTo(p, stage.Manual())
 		other.SubscribeTo(p, stage.Manual())
 		f := startFlow(t, p, s, other)
@@ -109,7 +109,7 @@ func TestSaturatedDemandOfTwoConsumersIsNotNegative(t *testing.T) {
 
 func TestInvalidAsksChangeNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, s, auto := newSource(), newSink[int](), newSink[int]()
+		p, s, auto := newSource(), newGatherer[int](), newGatherer[int]()
 		s.SubscribeTo(p, stage.Manual())
 		auto.SubscribeTo(p, stage.MaxDemand(3))
 		f := startFlow(t, p, s, auto)
@@ -135,7 +135,7 @@ func TestInvalidAsksChangeNothing(t *testing.T) {
 func TestAskFromAnyGoroutineIsCreditedToTheConsumer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const askers = 1000
-		p, s, other := newSource(), newSink[int](), newSink[int]()
+		p, s, other := newSource(), newGatherer[int](), newGatherer[int]()
 		s.SubscribeTo(p, stage.Manual())
 		other.SubscribeTo(p, stage.Manual())
 		f := startFlow(t, p, s, other)
@@ -173,7 +173,7 @@ func TestAsksFromManyGoroutinesWhileEventsFlow(t *testing.T) {
 			}
 			return batch, nil
 		})
-		s := newSink[int]()
+		s := newGatherer[int]()
 		s.SubscribeTo(p, stage.Manual())
 		f := startFlow(t, p, s)
 		var wg sync.WaitGroup
@@ -218,7 +218,7 @@ func TestOneAskMessageIsPendingAtTheMost(t *testing.T) {
 			}
 			return nil, nil
 		})
-		s := newSink[int]()
+		s := newGatherer[int]()
 		s.SubscribeTo(p, stage.Manual())
 		f := startFlow(t, p, s)
 		for range 10_000 {

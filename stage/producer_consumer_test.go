@@ -12,15 +12,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// relay is a producer-consumer that keeps the batches it began.
-type relay struct {
+// mapper is a producer-consumer that keeps the batches it began.
+type mapper struct {
 	*stage.ProducerConsumer[int, int]
 	batches [][]int // owned by the stage goroutine; tests read it at rest
 }
 
-// newRelay makes a relay of what each gives for an event.
-func newRelay(each func(int) []int, opts ...stage.ProducerConsumerOption) *relay {
-	r := &relay{}
+// newMapper makes a mapper of what each gives for an event.
+func newMapper(each func(int) []int, opts ...stage.ProducerConsumerOption) *mapper {
+	r := &mapper{}
 	r.ProducerConsumer = stage.NewProducerConsumer(func(_ context.Context, events []int, _ *stage.Subscription) ([]int, error) {
 		r.batches = append(r.batches, slices.Clone(events))
 		var out []int
@@ -36,7 +36,7 @@ func same(e int) []int { return []int{e} }
 
 func TestProducerConsumerBeginsOnlyWithDownstreamDemand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, pc, s := newSource(), newRelay(same), newSink[int]()
+		p, pc, s := newSource(), newMapper(same), newGatherer[int]()
 		pc.SubscribeTo(p, stage.MaxDemand(10), stage.MinDemand(4))
 		s.SubscribeTo(pc, stage.Manual())
 		f := startFlow(t, p, pc, s)
@@ -74,7 +74,7 @@ func TestProducerConsumerHasAtMostMaxInFlightPerUpstream(t *testing.T) {
 				return make([]int, demand), nil
 			}, stage.Name(name))
 		}
-		p, q, pc, s := numbers("p"), numbers("q"), newRelay(same), newSink[int]()
+		p, q, pc, s := numbers("p"), numbers("q"), newMapper(same), newGatherer[int]()
 		pc.SubscribeTo(p, stage.MaxDemand(10), stage.MinDemand(4))
 		pc.SubscribeTo(q, stage.MaxDemand(3), stage.MinDemand(0))
 		s.SubscribeTo(pc, stage.Manual())
@@ -98,13 +98,13 @@ func TestProducerConsumerHasAtMostMaxInFlightPerUpstream(t *testing.T) {
 func TestFilterPullsUntilSomethingPasses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := stage.FromSlice(upTo(1000))
-		pc := newRelay(func(e int) []int {
+		pc := newMapper(func(e int) []int {
 			if e%100 == 99 {
 				return []int{e}
 			}
 			return nil
 		})
-		s := newSink[int]()
+		s := newGatherer[int]()
 		pc.SubscribeTo(p, stage.MaxDemand(10), stage.MinDemand(0))
 		s.SubscribeTo(pc, stage.Manual())
 		f := startFlow(t, p, pc, s)
@@ -122,8 +122,8 @@ func TestFilterPullsUntilSomethingPasses(t *testing.T) {
 func TestExpanderBuffersWhatExceedsDemand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := stage.FromSlice(upTo(3))
-		pc := newRelay(func(e int) []int { return slices.Repeat([]int{e}, 100_000) })
-		s := newSink[int]()
+		pc := newMapper(func(e int) []int { return slices.Repeat([]int{e}, 100_000) })
+		s := newGatherer[int]()
 		pc.SubscribeTo(p, stage.MaxDemand(1))
 		s.SubscribeTo(pc, stage.Manual())
 		f := startFlow(t, p, pc, s)
@@ -147,7 +147,7 @@ func TestStoreAndFlush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := stage.FromSlice(upTo(25))
 		var store []int
-		pc := newRelay(func(e int) []int {
+		pc := newMapper(func(e int) []int {
 			if store = append(store, e); len(store) < 7 {
 				return nil
 			}
@@ -156,7 +156,7 @@ func TestStoreAndFlush(t *testing.T) {
 			return out
 		})
 		pc.OnComplete(func(context.Context) ([]int, error) { return store, stage.ErrDone })
-		s := newSink[int]()
+		s := newGatherer[int]()
 		pc.SubscribeTo(p, stage.MaxDemand(5), stage.MinDemand(2))
 		s.SubscribeTo(pc, stage.MaxDemand(1))
 		f := startFlow(t, p, pc, s)
@@ -168,7 +168,7 @@ func TestStoreAndFlush(t *testing.T) {
 
 func TestProducerConsumerBeginsInOrderOfArrival(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, q, pc, s := newSource(), newSource(), newRelay(same), newSink[int]()
+		p, q, pc, s := newSource(), newSource(), newMapper(same), newGatherer[int]()
 		pc.SubscribeTo(p, stage.MaxDemand(2), stage.MinDemand(1))
 		pc.SubscribeTo(q, stage.Manual())
 		s.SubscribeTo(pc, stage.Manual())
@@ -191,7 +191,7 @@ func TestProducerConsumerMayReturnTheSliceItWasGiven(t *testing.T) {
 			require.Equal(t, len(events), cap(events))
 			return events, nil
 		})
-		s := newSink[int]()
+		s := newGatherer[int]()
 		pc.SubscribeTo(p, stage.MaxDemand(7))
 		s.SubscribeTo(pc, stage.MaxDemand(3))
 		f := startFlow(t, p, pc, s)
@@ -214,11 +214,11 @@ func TestChainKeepsOrder(t *testing.T) {
 				stages := []stage.Stage{p}
 				var last stage.Source[int] = p
 				for i := range 10 {
-					pc := newRelay(func(e int) []int { time.Sleep(time.Duration(e%(i+2)) * time.Millisecond); return []int{e} })
+					pc := newMapper(func(e int) []int { time.Sleep(time.Duration(e%(i+2)) * time.Millisecond); return []int{e} })
 					pc.SubscribeTo(last, stage.MaxDemand(window.max), stage.MinDemand(window.min))
 					stages, last = append(stages, pc), pc
 				}
-				s := newSink[int]()
+				s := newGatherer[int]()
 				s.SubscribeTo(last, stage.MaxDemand(window.max), stage.MinDemand(window.min))
 				f := startFlow(t, append(stages, s)...)
 				f.finish()
