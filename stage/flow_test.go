@@ -91,12 +91,6 @@ func (s *source) push(t *testing.T, events ...int) {
 	synctest.Wait()
 }
 
-// close completes the source.
-func (s *source) close(t *testing.T) {
-	t.Helper()
-	require.NoError(t, s.Do(t.Context(), func(context.Context) ([]int, error) { return nil, stage.ErrDone }))
-}
-
 // gatherer is a consumer that keeps the batches it got.
 type gatherer[T any] struct {
 	*stage.Consumer[T]

@@ -102,8 +102,10 @@ func TestHoldBounds(t *testing.T) {
 					t.Errorf("Hold(%d) of %d", bad, n)
 				}
 			}
-			if from.Hold(1) != nil || from.Hold(1) != nil {
-				t.Error("held in pieces")
+			for range 2 {
+				if from.Hold(1) != nil {
+					t.Error("cannot hold in pieces")
+				}
 			}
 			if !errors.Is(from.Hold(n-1), stage.ErrInvalidHold) {
 				t.Error("held more than came")
@@ -273,8 +275,7 @@ func TestBuilderThatHandsOutWork(t *testing.T) {
 		b := &builder{open: map[int]int{}}
 		var built []int
 		p := stage.FromSlice(upTo(total))
-		var c *stage.Consumer[int]
-		c = stage.NewConsumer(func(ctx context.Context, events []int, from *stage.Subscription) error {
+		c := stage.NewConsumer(func(ctx context.Context, events []int, from *stage.Subscription) error {
 			if err := from.Hold(len(events)); err != nil {
 				return err
 			}
