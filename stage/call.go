@@ -48,13 +48,23 @@ func (c *call[Out]) refuse() {
 // called takes a Do or Tell: at once, or behind what waits.
 func (r *run[In, Out]) called(c *call[Out]) {
 	switch {
-	case c.after && r.queueHead < len(r.queue):
-		r.queue = append(r.queue, message[In]{kind: msgCall, arg: c})
-	case c.after && r.buf != nil && r.buf.Len()+r.buf.Marks() > 0:
-		r.buf.Mark(c)
-	default:
+	case !c.after:
 		r.invoke(c)
+	case r.queueHead < len(r.queue):
+		r.queue = append(r.queue, message[In]{kind: msgCall, arg: c})
+	default:
+		r.behindBuffer(c)
 	}
+}
+
+// behindBuffer takes a DoAfter or TellAfter before which everything received has been begun: at once, or
+// behind what is buffered.
+func (r *run[In, Out]) behindBuffer(c *call[Out]) {
+	if r.buf != nil && r.buf.Len()+r.buf.Marks() > 0 {
+		r.buf.Mark(c)
+		return
+	}
+	r.invoke(c)
 }
 
 // invoke runs a Do or Tell.

@@ -27,7 +27,7 @@ func TestFirstDemandIsTheSumOfAllFirstAsks(t *testing.T) {
 			d.SubscribeTo(p, stage.MaxDemand(4))
 			require.NoError(t, stage.Run(t.Context(), c, p, d))
 			require.Equal(t, []int{7}, asked)
-			flowLedger(t, p, c, d)
+			ledger(t, p, c, d)
 		})
 	}
 }
@@ -146,7 +146,7 @@ func TestNeverMoreThanMaxInFlight(t *testing.T) {
 				require.NoError(t, stage.Run(t.Context(), p, s))
 				require.EqualValues(t, c.max, most.Load(), "the window is used, and kept")
 				require.EqualValues(t, total, handled.Load())
-				flowLedger(t, p, s)
+				ledger(t, p, s)
 			})
 		})
 	}
@@ -266,7 +266,7 @@ func TestSeveralUpstreamsWithMaxOneAreServedInTurn(t *testing.T) {
 			require.Equal(t, order[i-3], order[i], "%v", order)
 		}
 		require.ElementsMatch(t, upTo(3), order[:3])
-		flowLedger(t, stages...)
+		ledger(t, stages...)
 	})
 }
 

@@ -134,7 +134,7 @@ func (r *run[In, Out]) park() {
 	case <-r.box.Bell():
 	case <-r.timer.C:
 		r.timer = nil
-		r.wake()
+		r.owed = 0 // not wake: the pause goes on doubling
 	}
 }
 

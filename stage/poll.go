@@ -21,18 +21,21 @@ func Poll[T any](poll func(ctx context.Context, demand int) ([]T, error), opts .
 	if poll == nil {
 		panic("stage: Poll: nil callback")
 	}
-	p := newProducer(func() (demandFunc[T], func()) { return poll, nil }, opts)
-	p.conf.retry, p.conf.repeat = true, true
-	if p.conf.poll == nil {
-		p.conf.poll = &pollPolicy{min: DefaultPollMin, max: DefaultPollMax}
-	}
-	return p
+	polls := producerOption(func(c *config) {
+		c.retry, c.repeat = true, true
+		c.poll = &pollPolicy{min: DefaultPollMin, max: DefaultPollMax}
+	})
+	return newProducer(func() (demandFunc[T], func()) { return poll, nil }, append([]ProducerOption{polls}, opts...))
 }
 
 // PollEvery sets the first and the longest pause of a [Poll] that finds nothing. first must be
 // above 0 and longest at least first. On another producer it is reported by Run.
 func PollEvery(first, longest time.Duration) ProducerOption {
 	return producerOption(func(c *config) {
+		if c.poll == nil {
+			c.fault("PollEvery(%v, %v): the producer is no Poll", first, longest)
+			return
+		}
 		if first <= 0 || longest < first {
 			c.fault("PollEvery(%v, %v): the first pause must be above 0, the longest at least that", first, longest)
 			return

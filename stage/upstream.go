@@ -208,7 +208,7 @@ func (r *run[In, Out]) workQueue() {
 		case msgEvents:
 			r.work(taken.sub, taken.events)
 		case msgCall:
-			r.called(taken.arg.(*call[Out]))
+			r.behindBuffer(taken.arg.(*call[Out]))
 		default:
 			r.heard(taken)
 		}
