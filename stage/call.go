@@ -60,11 +60,16 @@ func (r *run[In, Out]) called(c *call[Out]) {
 // behindBuffer takes a DoAfter or TellAfter before which everything received has been begun: at once, or
 // behind what is buffered.
 func (r *run[In, Out]) behindBuffer(c *call[Out]) {
-	if r.buf != nil && r.buf.Len()+r.buf.Marks() > 0 {
+	switch {
+	case r.buf == nil:
+		r.invoke(c)
+	case r.accumulating && len(r.kept) > 0:
+		r.keep(kept[Out]{call: c})
+	case r.buf.Len()+r.buf.Marks() > 0:
 		r.buf.Mark(c)
-		return
+	default:
+		r.behindQueues(c)
 	}
-	r.invoke(c)
 }
 
 // invoke runs a Do or Tell.

@@ -63,10 +63,10 @@ func (r *run[In, Out]) refuse() {
 		case msgConsumerDown:
 			if e := r.mine(m.sub); e != nil {
 				r.dropEdge(e)
-				r.takeBack(e.returned)
+				r.takeBack(e, e.returned)
 			}
 		case msgHandBack:
-			r.takeBack(m.arg.([]Out))
+			r.takeBack(m.sub.typed.(*edge[Out]), m.arg.([]Out))
 		}
 	}
 }
@@ -112,8 +112,13 @@ func (r *run[In, Out]) goDown() {
 		return
 	}
 	lost, marks := r.buf.Drain()
-	r.outputLost.Add(int64(lost))
+	r.outputLost.Add(int64(lost + r.inQueues()))
+	r.queueing = nil
 	r.buffered.Store(0)
+	r.dropKept()
+	for c := range r.marked {
+		r.drop(c)
+	}
 	for _, c := range marks {
 		r.drop(c)
 	}

@@ -87,6 +87,14 @@ func (c *Consumer[In]) Subscribe(ctx context.Context, src Source[In], opts ...Su
 	return subscribeOn[In, none](ctx, &c.handle, src, opts)
 }
 
+// Resubscribe replaces a subscription of this stage in one step: the producer ends old with reason and takes
+// the new one, so that nothing can come between. Events that came over the old one are handled; it then ends
+// as if it had been cancelled, by its cancel mode. old may have ended already. If old is a subscription to
+// another stage, it is cancelled there. Otherwise it is as [Consumer.Subscribe].
+func (c *Consumer[In]) Resubscribe(ctx context.Context, old *Subscription, reason error, src Source[In], opts ...SubscribeOption) (*Subscription, error) {
+	return resubscribeOn[In, none](ctx, &c.handle, old, reason, src, opts)
+}
+
 // OnCancel has fn called on the stage's goroutine when a subscription has ended in any way, after
 // its last event was begun, and before the cancel mode is acted on. With [ErrDone] the stage ends
 // normally, with another error with that error, whatever the mode. Call it before Run; the last

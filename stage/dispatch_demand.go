@@ -1,8 +1,10 @@
 package stage
 
 import (
+	"fmt"
 	"math"
 	"math/bits"
+	"math/rand/v2"
 	"slices"
 
 	"github.com/go-genstage/genstage/internal/demand"
@@ -16,19 +18,44 @@ type demandDispatcher[T any] struct {
 	heap demandHeap // those with demand
 	turn uint64     // the last one given out
 
+	shuffle *rand.Rand // nil when it is done, or not wanted
+
 	// The sum of all pending demand, as 128 bits: each summand saturates at
 	// MaxInt64 but the sum must not, or subtracting from it would be wrong.
 	liveHi, liveLo uint64
 }
 
+// Demand makes the default dispatcher: each event goes to one subscriber. A
+// batch goes to the one with the largest open demand, among equals to the one
+// that has waited longest, and so on. An ask costs O(log n) for n subscribers.
+// Options: [Shuffle], [ExpectedMax].
+func Demand[T any](opts ...DispatchOption) (Dispatcher[T], error) {
+	c, err := configure(opts)
+	if err != nil {
+		return nil, err
+	}
+	d := newDemandDispatcher[T]()
+	if c.shuffle {
+		d.shuffle = rand.New(rand.NewPCG(c.seed, 0))
+	}
+	return d, nil
+}
+
 // newDemandDispatcher returns a demand dispatcher without subscribers.
-func newDemandDispatcher[T any]() Dispatcher[T] {
+func newDemandDispatcher[T any]() *demandDispatcher[T] {
 	return &demandDispatcher[T]{subs: make(map[SubID]*demandEntry)}
 }
 
-func (d *demandDispatcher[T]) Subscribe(id SubID) error {
-	if _, known := d.subs[id]; known {
+func (d *demandDispatcher[T]) Subscribe(id SubID, r Request[T]) error {
+	switch _, known := d.subs[id]; {
+	case known:
 		return ErrAlreadySubscribed
+	case r.Where != nil:
+		return fmt.Errorf("%w: Where needs Broadcast", ErrInvalidOption)
+	case r.Key != nil:
+		return fmt.Errorf("%w: Partition needs PartitionBy", ErrInvalidOption)
+	case r.Lag != 0:
+		return fmt.Errorf("%w: Lag needs Broadcast", ErrInvalidOption)
 	}
 	d.subs[id] = &demandEntry{id: id, at: -1}
 	return nil
@@ -70,14 +97,23 @@ func (d *demandDispatcher[T]) Ask(id SubID, n int64) {
 	}
 }
 
-func (d *demandDispatcher[T]) Dispatch(events []T, send func(id SubID, events []T)) (rest []T) {
+// HandBack returns all events: any subscriber may get them.
+func (d *demandDispatcher[T]) HandBack(_ Request[T], events []T) (again []T, lost int) {
+	return events, 0
+}
+
+func (d *demandDispatcher[T]) Dispatch(events []T, out Outlet[T]) (rest []T) {
+	if d.shuffle != nil && len(events) > 0 {
+		d.heap.shuffle(d.shuffle)
+		d.shuffle = nil
+	}
 	for len(events) > 0 && len(d.heap.items) > 0 {
 		head := d.heap.items[0]
 		n := len(events)
 		if head.pending < int64(n) {
 			n = int(head.pending)
 		}
-		// Accounts first: they are right whatever becomes of send.
+		// Accounts first: they are right whatever becomes of Send.
 		d.spend(int64(n))
 		if left := head.pending - int64(n); left == 0 {
 			d.heap.remove(0)
@@ -85,7 +121,7 @@ func (d *demandDispatcher[T]) Dispatch(events []T, send func(id SubID, events []
 			d.turn++
 			d.heap.set(0, left, d.turn)
 		}
-		send(head.entry.id, events[:n:n])
+		out.Send(head.entry.id, events[:n:n])
 		events = events[n:]
 	}
 	if len(events) == 0 {
@@ -127,6 +163,16 @@ type demandItem struct {
 type demandHeap struct {
 	items []demandItem
 	steps uint64 // comparisons made; a test asserts their order of growth
+}
+
+// shuffle deals the turns anew.
+func (h *demandHeap) shuffle(random *rand.Rand) {
+	random.Shuffle(len(h.items), func(i, j int) {
+		h.items[i].turn, h.items[j].turn = h.items[j].turn, h.items[i].turn
+	})
+	for i := len(h.items)/2 - 1; i >= 0; i-- {
+		h.down(i, h.items[i])
+	}
 }
 
 // before says who is served first: the larger demand, then the longer wait.

@@ -21,11 +21,11 @@ type delivery struct {
 // dispatchTo hands events out and returns who got what.
 func dispatchTo(t *testing.T, d Dispatcher[int], events []int) (sent []delivery, rest []int) {
 	t.Helper()
-	rest = d.Dispatch(events, func(id SubID, events []int) {
+	rest = d.Dispatch(events, sender(func(id SubID, events []int) {
 		require.NotEmpty(t, events, "nothing is sent for nothing")
 		require.Equal(t, len(events), cap(events), "cap == len")
 		sent = append(sent, delivery{id, events})
-	})
+	}))
 	require.Equal(t, len(rest), cap(rest), "cap == len")
 	return sent, rest
 }
@@ -68,7 +68,7 @@ func TestDemandDispatcherServesTheLargestDemandFirst(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			d := newDemandDispatcher[int]()
 			for id := range SubID(5) {
-				require.NoError(t, d.Subscribe(id))
+				require.NoError(t, d.Subscribe(id, Request[int]{}))
 			}
 			for _, a := range c.asks {
 				d.Ask(a.id, a.n)
@@ -84,7 +84,7 @@ func TestDemandDispatcherServesTheLargestDemandFirst(t *testing.T) {
 func TestDemandDispatcherPutsTheServedBehindItsEquals(t *testing.T) {
 	d := newDemandDispatcher[int]()
 	for id := SubID(1); id <= 3; id++ {
-		require.NoError(t, d.Subscribe(id))
+		require.NoError(t, d.Subscribe(id, Request[int]{}))
 		d.Ask(id, 4)
 	}
 	var order []SubID
@@ -100,7 +100,7 @@ func TestDemandDispatcherPutsTheServedBehindItsEquals(t *testing.T) {
 func TestDemandDispatcherForgetsTheDemandOfTheCancelled(t *testing.T) {
 	d := newDemandDispatcher[int]()
 	for id := SubID(1); id <= 3; id++ {
-		require.NoError(t, d.Subscribe(id))
+		require.NoError(t, d.Subscribe(id, Request[int]{}))
 	}
 	d.Ask(1, 10)
 	d.Ask(2, 5)
@@ -116,31 +116,31 @@ func TestDemandDispatcherForgetsTheDemandOfTheCancelled(t *testing.T) {
 	require.Equal(t, []delivery{{2, numbers(0, 6)}}, sent)
 	require.Equal(t, []int{6, 7}, rest)
 
-	require.NoError(t, d.Subscribe(1), "a cancelled one may come back")
+	require.NoError(t, d.Subscribe(1, Request[int]{}), "a cancelled one may come back")
 	require.Zero(t, d.Live(), "without what it had asked for before")
 }
 
 func TestDemandDispatcherRefusesASubscriberTwice(t *testing.T) {
 	d := newDemandDispatcher[int]()
-	require.NoError(t, d.Subscribe(1))
+	require.NoError(t, d.Subscribe(1, Request[int]{}))
 	d.Ask(1, 3)
-	require.ErrorIs(t, d.Subscribe(1), ErrAlreadySubscribed)
+	require.ErrorIs(t, d.Subscribe(1, Request[int]{}), ErrAlreadySubscribed)
 	require.EqualValues(t, 3, d.Live(), "the first one is unharmed")
 }
 
 func TestDemandDispatcherLiveIsRightBeyondTheLargestNumber(t *testing.T) {
 	d := newDemandDispatcher[int]()
 	for id := SubID(1); id <= 3; id++ {
-		require.NoError(t, d.Subscribe(id))
+		require.NoError(t, d.Subscribe(id, Request[int]{}))
 		d.Ask(id, math.MaxInt64)
 		d.Ask(id, math.MaxInt64) // has no effect any more
 		require.EqualValues(t, math.MaxInt64, d.Live())
 	}
-	d.Dispatch(numbers(0, 100), func(SubID, []int) {})
+	d.Dispatch(numbers(0, 100), sender(func(SubID, []int) {}))
 	require.EqualValues(t, math.MaxInt64, d.Live(), "3 × max - 100 is more than max")
 	d.Cancel(3)
 	require.EqualValues(t, math.MaxInt64, d.Live(), "so is 2 × max - 100")
-	d.Dispatch(numbers(0, 1), func(id SubID, _ []int) { require.Equal(t, SubID(2), id, "the one that still has max") })
+	d.Dispatch(numbers(0, 1), sender(func(id SubID, _ []int) { require.Equal(t, SubID(2), id, "the one that still has max") }))
 	d.Cancel(2)
 	require.EqualValues(t, math.MaxInt64-100, d.Live(), "exact as soon as it fits")
 	d.Ask(1, 40)
@@ -151,11 +151,11 @@ func TestDemandDispatcherLiveIsRightBeyondTheLargestNumber(t *testing.T) {
 
 func TestDemandDispatcherKeepsItsAccountsWhenSendPanics(t *testing.T) {
 	d := newDemandDispatcher[int]()
-	require.NoError(t, d.Subscribe(1))
-	require.NoError(t, d.Subscribe(2))
+	require.NoError(t, d.Subscribe(1, Request[int]{}))
+	require.NoError(t, d.Subscribe(2, Request[int]{}))
 	d.Ask(1, 5)
 	d.Ask(2, 3)
-	require.Panics(t, func() { d.Dispatch(numbers(0, 6), func(SubID, []int) { panic("send") }) })
+	require.Panics(t, func() { d.Dispatch(numbers(0, 6), sender(func(SubID, []int) { panic("send") })) })
 	require.EqualValues(t, 3, d.Live())
 	sent, _ := dispatchTo(t, d, numbers(6, 3))
 	require.Equal(t, []delivery{{2, numbers(6, 3)}}, sent)
@@ -164,7 +164,7 @@ func TestDemandDispatcherKeepsItsAccountsWhenSendPanics(t *testing.T) {
 // An ask costs O(log n): counted in comparisons, not in time.
 func TestDemandDispatcherAskIsLogarithmic(t *testing.T) {
 	const n = 100_000
-	d := newDemandDispatcher[int]().(*demandDispatcher[int])
+	d := newDemandDispatcher[int]()
 	random := rand.New(rand.NewPCG(1, 2))
 	worst := map[string]uint64{}
 	step := func(what string, do func()) {
@@ -172,10 +172,10 @@ func TestDemandDispatcherAskIsLogarithmic(t *testing.T) {
 		do()
 		worst[what] = max(worst[what], d.heap.steps-before)
 	}
-	send := func(SubID, []int) {}
+	send := sender(func(SubID, []int) {})
 	events := numbers(0, 10)
 	for id := range SubID(n) {
-		require.NoError(t, d.Subscribe(id))
+		require.NoError(t, d.Subscribe(id, Request[int]{}))
 		step("first ask, larger than all before", func() { d.Ask(id, int64(id)+1) })
 	}
 	for range n / 10 {
@@ -200,12 +200,12 @@ func TestDemandDispatcherDoesNotAllocatePerAskOrDelivery(t *testing.T) {
 	for _, n := range []int{1, 10, 10_000} {
 		d := newDemandDispatcher[int]()
 		for id := range SubID(n) {
-			require.NoError(t, d.Subscribe(id))
+			require.NoError(t, d.Subscribe(id, Request[int]{}))
 			d.Ask(id, 100)
 		}
 		events := numbers(0, 100)
 		var last SubID
-		send := func(id SubID, _ []int) { last = id }
+		send := sender(func(id SubID, _ []int) { last = id })
 		require.Zero(t, testing.AllocsPerRun(100, func() {
 			d.Dispatch(events, send)
 			d.Ask(last, 100)
@@ -291,7 +291,7 @@ func FuzzDemandDispatcher(f *testing.F) {
 	f.Add([]byte{0, 1, 0, 0, 2, 0, 4, 1, 0, 4, 2, 0, 4, 1, 0, 2, 0, 30, 3, 1, 0, 2, 0, 30})
 	f.Add([]byte{0, 1, 0, 1, 1, 3, 0, 1, 0, 2, 0, 5, 3, 1, 0, 1, 1, 2, 0, 1, 0, 1, 1, 1, 2, 0, 2})
 	f.Fuzz(func(t *testing.T, ops []byte) {
-		d := newDemandDispatcher[int]().(*demandDispatcher[int])
+		d := newDemandDispatcher[int]()
 		model := &listDispatcher{}
 		open := map[SubID]int64{} // asked and not sent, saturating
 		next := 0
@@ -299,7 +299,7 @@ func FuzzDemandDispatcher(f *testing.F) {
 			id := SubID(ops[1] % 16)
 			switch ops[0] % 5 {
 			case 0:
-				err := d.Subscribe(id)
+				err := d.Subscribe(id, Request[int]{})
 				if model.find(id) >= 0 {
 					require.ErrorIs(t, err, ErrAlreadySubscribed)
 					break
@@ -359,11 +359,11 @@ func BenchmarkDemandDispatcher(b *testing.B) {
 			b.ReportAllocs()
 			d := newDemandDispatcher[int]()
 			for id := range SubID(n) {
-				d.Subscribe(id)
+				d.Subscribe(id, Request[int]{})
 				d.Ask(id, 100+int64(id)%100)
 			}
 			events := numbers(0, 100)
-			send := func(id SubID, _ []int) { lastSent = id }
+			send := sender(func(id SubID, _ []int) { lastSent = id })
 			for b.Loop() {
 				d.Dispatch(events, send)
 				d.Ask(lastSent, 100)
@@ -374,12 +374,12 @@ func BenchmarkDemandDispatcher(b *testing.B) {
 			b.ReportAllocs()
 			d := newDemandDispatcher[int]()
 			for id := range SubID(n) {
-				d.Subscribe(id)
+				d.Subscribe(id, Request[int]{})
 				d.Ask(id, 1+int64(id)%100)
 			}
 			random := rand.New(rand.NewPCG(1, 2))
 			events := numbers(0, 1)
-			send := func(id SubID, _ []int) { lastSent = id }
+			send := sender(func(id SubID, _ []int) { lastSent = id })
 			for b.Loop() {
 				d.Ask(SubID(random.IntN(n)), 1)
 				d.Dispatch(events, send)

@@ -1,5 +1,7 @@
 package stage
 
+import "fmt"
+
 // SubID names a subscriber to a [Dispatcher]. A producer never gives the same
 // one to two subscribers of a run.
 type SubID uint64
@@ -7,20 +9,26 @@ type SubID uint64
 // Dispatcher decides which subscriber gets which event. It is a plain value:
 // it knows what each subscriber has asked for, has no goroutine, lock, clock or
 // channel, and does not know the producer's state. The producer calls it from
-// one goroutine and makes a fresh one for each run.
+// one goroutine and makes a fresh one for each run ([Producer.DispatchWith]).
 //
-// What a producer relies on:
+// What a producer relies on (rules D1 to D6 of docs/protocol.md):
 //
-//   - No subscriber is sent more events than it asked for.
-//   - An event given to Dispatch is passed to send or returned as rest, never
-//     both, and never passed twice to one subscriber.
-//   - Each subscriber is sent its events in the order in which they were given.
-//   - Dispatch hands out Live events if it is given as many, and returns rest
+//   - D1: Only subscribers are sent events.
+//   - D2: No subscriber is sent more events than it asked for.
+//   - D3: Dispatch takes Live events if it is given as many, and returns rest
 //     only when Live is 0.
+//   - D4: Each event that is taken is sent, kept ([QueueingDispatcher]) or
+//     reported to [Outlet], once; never twice to one subscriber.
+//   - D5: Each subscriber is sent its events in the order in which they were
+//     given.
+//   - D6: An error of Subscribe changes nothing.
+//
+// Besides [Demand], [Broadcast] and [PartitionBy], one can write others; package
+// stagetest holds them against these rules.
 type Dispatcher[T any] interface {
 	// Subscribe adds a subscriber that has asked for nothing yet. An error
 	// refuses it: the subscriber gets the error, the producer goes on.
-	Subscribe(id SubID) error
+	Subscribe(id SubID, r Request[T]) error
 
 	// Cancel removes a subscriber, and with it whatever it asked for and was
 	// not sent. An unknown id is ignored.
@@ -30,13 +38,130 @@ type Dispatcher[T any] interface {
 	// unknown id is ignored, and so is n < 1.
 	Ask(id SubID, n int64)
 
-	// Dispatch hands out events in order by calling send, each time with a
-	// sub-slice of them that has cap == len, and returns those behind the last
-	// one handed out: nobody has demand for them. It keeps neither events nor
-	// send after it returns. send must not call the dispatcher.
-	Dispatch(events []T, send func(id SubID, events []T)) (rest []T)
+	// HandBack takes events that a subscriber, which has been cancelled by then,
+	// did not begin. It returns those that the producer is to dispatch again, in
+	// front of everything else; it keeps or drops the others, and says how many
+	// are lost.
+	HandBack(r Request[T], events []T) (again []T, lost int)
 
-	// Live returns how many further events Dispatch could hand out now, up to
-	// math.MaxInt64.
+	// Dispatch hands out events in order through out, each time a slice that
+	// has cap == len, and returns those behind the last one it took: nobody has
+	// demand for them. It keeps out no longer than until it returns.
+	Dispatch(events []T, out Outlet[T]) (rest []T)
+
+	// Live returns how many further events Dispatch would take now, up to
+	// math.MaxInt64. The producer asks its source for as many.
 	Live() int64
+}
+
+// QueueingDispatcher is a [Dispatcher] that keeps events for subscribers which
+// have no demand at the moment.
+type QueueingDispatcher[T any] interface {
+	Dispatcher[T]
+
+	// Queued returns how many events it keeps, each counted once.
+	Queued() int
+
+	// Deliverable returns how many events it keeps for subscribers that are there:
+	// a producer that is done waits for them to be sent.
+	Deliverable() int
+
+	// Flush sends what it keeps and now has demand for.
+	Flush(out Outlet[T])
+
+	// Mark reports true if everything that was dispatched so far has been sent.
+	// Else it keeps the mark, and gives it to out.Due when that is so.
+	Mark(mark any) bool
+}
+
+// Multicaster is a [Dispatcher] that gives each event to every subscriber.
+type Multicaster interface{ Multicast() }
+
+// Request is what a subscriber brings along for the dispatcher.
+type Request[T any] struct {
+	Consumer any          // the consumer's identity: equal for two subscriptions of one stage
+	Where    func(T) bool // of [Where]; nil: all events
+	Key      any          // of [Partition]; nil: none was named
+	Lag      int          // of [Lag]: how many events may be kept for it; 0: none, everyone waits
+	Policy   LagPolicy    // of [Lag]
+}
+
+// Outlet is where a [Dispatcher] sends events and reports what became of the
+// others. Its methods must not be called but from Dispatch and Flush.
+type Outlet[T any] interface {
+	// Send sends events to a subscriber.
+	Send(id SubID, events []T)
+	// Filtered reports n events that the subscriber's Where rejected.
+	Filtered(id SubID, n int)
+	// Lagged reports n events that the subscriber will not get, as it is too slow.
+	Lagged(id SubID, n int)
+	// Dropped reports n events that are for nobody.
+	Dropped(n int)
+	// Discarded reports events that there is no room to keep.
+	Discarded(events []T)
+	// Refuse ends a subscription with an error. The dispatcher has forgotten it.
+	Refuse(id SubID, err error)
+	// Due gives back a mark; see [QueueingDispatcher].
+	Due(mark any)
+}
+
+// DispatchOption is an option of [Producer.DispatchWith].
+type DispatchOption func(*dispatchConfig)
+
+// dispatchConfig is what the options of a dispatcher came to.
+type dispatchConfig struct {
+	seed        uint64
+	shuffle     bool
+	expectedMax int64
+	bufferSize  int // of the stage; a queue without owner is bounded by it
+	keepFirst   bool
+	faults      []error
+}
+
+func (c *dispatchConfig) fault(format string, args ...any) {
+	c.faults = append(c.faults, fmt.Errorf("%w: %s", ErrInvalidOption, fmt.Sprintf(format, args...)))
+}
+
+// NewDispatcher is what [Producer.DispatchWith] takes: [Demand], [Broadcast], what [PartitionBy] and
+// [PartitionWith] return, or a function of the user's. It is called once for each run.
+type NewDispatcher[T any] func(opts ...DispatchOption) (Dispatcher[T], error)
+
+// configure applies options.
+func configure(opts []DispatchOption) (dispatchConfig, error) {
+	c := dispatchConfig{bufferSize: Unlimited}
+	for _, o := range opts {
+		if o == nil {
+			c.fault("a nil DispatchOption")
+			continue
+		}
+		o(&c)
+	}
+	if len(c.faults) > 0 {
+		return c, c.faults[0]
+	}
+	return c, nil
+}
+
+// Shuffle has [Demand] serve subscribers with equal demand in a random order,
+// which is a function of seed, at the first dispatch: not the one that
+// subscribed first is always served first.
+func Shuffle(seed uint64) DispatchOption {
+	return func(c *dispatchConfig) { c.seed, c.shuffle = seed, true }
+}
+
+// ExpectedMax has the producer log, once per subscription, that a subscriber
+// asked for more than n at once: it may take all events, and others none. By
+// default nothing is expected.
+func ExpectedMax(n int) DispatchOption {
+	return func(c *dispatchConfig) {
+		if n < 1 {
+			c.fault("ExpectedMax(%d): must be at least 1", n)
+		}
+		c.expectedMax = int64(n)
+	}
+}
+
+// stageBuffer tells a dispatcher the buffer options of its stage.
+func stageBuffer(size int, keepFirst bool) DispatchOption {
+	return func(c *dispatchConfig) { c.bufferSize, c.keepFirst = size, keepFirst }
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"sync/atomic"
 	"time"
 
@@ -19,8 +18,16 @@ type outlet[Out any] struct {
 	edges map[SubID]*edge[Out]            // written under tally.mu
 	last  SubID
 
-	send    func(SubID, []Out) // r.sendTo, made once
-	refused []refusal[Out]     // by mailboxes that had closed, in the dispatch in progress
+	queueing    QueueingDispatcher[Out] // disp, if it is one
+	multicast   bool                    // each event goes to all
+	expectedMax int64                   // an ask above it is logged; 0: none
+	flushing    bool                    // disp may be able to send what it keeps
+	marked      map[*call[Out]]bool     // marks that disp keeps
+	outcome     outcome[Out]            // of the dispatch in progress
+
+	accumulating bool // what is asked and emitted is kept back
+	kept         []kept[Out]
+	granted      int64 // with OnDemand: events for which input may be begun
 
 	demand        demandFunc[Out]
 	releaseDemand func()
@@ -40,18 +47,6 @@ type outlet[Out any] struct {
 	notBegun    int          // subscribers that have not begun all that they were sent, when toldAll
 }
 
-type refusal[Out any] struct {
-	id     SubID
-	events []Out
-}
-
-func (r *run[In, Out]) openOutlet() {
-	r.disp = newDemandDispatcher[Out]()
-	r.buf = buffer.New[Out, *call[Out]](r.h.conf.bufferSize, r.h.conf.bufferKeep)
-	r.edges = map[SubID]*edge[Out]{}
-	r.send = r.sendTo
-}
-
 // serve posts a subscription to this run. It is called by consumers, on their goroutines.
 func (r *run[In, Out]) serve(e *edge[Out]) bool {
 	e.up.Store(&upstream{post: r.postUp})
@@ -65,6 +60,18 @@ func (r *run[In, Out]) postUp(k kind, sub *Subscription, n int64, arg any) bool 
 
 // subscribed takes a new consumer, or refuses it.
 func (r *run[In, Out]) subscribed(e *edge[Out]) {
+	if old := e.replaces; old != nil {
+		if replaced := r.mine(old); replaced != nil && replaced.consumer == e.consumer {
+			r.dropEdge(replaced)
+			c := Cancellation{Kind: Cancelled, Reason: e.replacing, clean: e.replacing == nil || errors.Is(e.replacing, ErrShutdown)}
+			r.callConsumerGone(replaced, c)
+			defer r.tell(replaced, msgCancelled, 0, e.replacing) // behind the answer to e
+			if r.verdict != nil {
+				r.over = append(r.over, e)
+				return
+			}
+		}
+	}
 	if hook := r.h.conf.onConsumer; hook != nil {
 		r.admitting = e // should the hook fail, conclude tells e with the others
 		err := r.guard(inConsumer, func() error { return hook(r.ctx, &e.Subscription) })
@@ -86,7 +93,7 @@ func (r *run[In, Out]) subscribed(e *edge[Out]) {
 	}
 	r.last++
 	e.id = r.last
-	if err := r.disp.Subscribe(e.id); err != nil {
+	if err := r.disp.Subscribe(e.id, e.request); err != nil {
 		err = fmt.Errorf("%w: %w", ErrRefused, err)
 		r.tell(e, msgRefused, 0, err)
 		r.callConsumerGone(e, Cancellation{Kind: Cancelled, Reason: err})
@@ -97,6 +104,7 @@ func (r *run[In, Out]) subscribed(e *edge[Out]) {
 	r.mu.Lock()
 	r.edges[e.id] = e
 	r.mu.Unlock()
+	r.flushing = true
 	r.tell(e, msgAccepted, 0, nil)
 }
 
@@ -110,9 +118,18 @@ func (r *run[In, Out]) mine(sub *Subscription) *edge[Out] {
 
 // asked adds what has been asked since the last time.
 func (r *run[In, Out]) asked(sub *Subscription) {
-	if e := r.mine(sub); e != nil {
-		r.disp.Ask(e.id, sub.asks.Swap(0))
+	e := r.mine(sub)
+	if e == nil {
+		return
 	}
+	n := sub.asks.Swap(0)
+	if r.expectedMax > 0 && n > r.expectedMax && !e.greedy {
+		e.greedy = true
+		r.log(slog.LevelWarn, "stage: a subscriber asks for more than was expected",
+			"stage", r.name(), "consumer", e.Consumer(), "asked", n, "expected_max", r.expectedMax)
+	}
+	r.disp.Ask(e.id, n)
+	r.flushing = true
 }
 
 // consumerGone ends a subscription because its consumer cancelled or ended.
@@ -130,7 +147,7 @@ func (r *run[In, Out]) consumerGone(m message[In]) {
 	} else {
 		end := m.arg.(*ending)
 		c = Cancellation{Kind: Down, Reason: end.reason, clean: end.clean}
-		r.takeBack(e.returned)
+		r.takeBack(e, e.returned)
 		e.returned = nil
 	}
 	r.callConsumerGone(e, c)
@@ -144,7 +161,7 @@ func (r *run[In, Out]) dropEdge(e *edge[Out]) {
 		r.notBegun--
 	}
 	e.served = nil
-	r.departed.Add(e.sent.Load())
+	r.departed.Add(e.sent.Load() + e.filtered.Load() + e.lagged.Load())
 	r.mu.Lock()
 	delete(r.edges, e.id)
 	r.mu.Unlock()
@@ -167,16 +184,6 @@ func (r *run[In, Out]) checkAbandoned() {
 	r.fail(ErrShutdown)
 }
 
-// takeBack puts events that a consumer did not begin in front of everything that waits.
-func (r *run[In, Out]) takeBack(events []Out) {
-	if len(events) == 0 {
-		return
-	}
-	r.takenBack.Add(int64(len(events)))
-	r.buf.PutFront(events)
-	r.buffered.Store(int64(r.buf.Len()))
-}
-
 // begunAll notes that a subscriber has begun the n events that it has received.
 func (r *run[In, Out]) begunAll(sub *Subscription, n int64) {
 	e := r.mine(sub)
@@ -192,8 +199,18 @@ func (r *run[In, Out]) begunAll(sub *Subscription, n int64) {
 // allBegun reports whether everything emitted has been begun by somebody, and asks those that
 // have not said so.
 func (r *run[In, Out]) allBegun() bool {
-	if r.buf.Len() > 0 || r.buf.Marks() > 0 {
+	if r.buf.Len() > 0 || r.buf.Marks() > 0 || len(r.kept) > 0 {
 		return false
+	}
+	if r.queueing != nil {
+		if r.queueing.Deliverable() > 0 {
+			return false
+		}
+		for c := range r.marked { // nothing is left that they could wait for
+			delete(r.marked, c)
+			r.invoke(c)
+			return false
+		}
 	}
 	if !r.toldAll {
 		r.toldAll, r.notBegun = true, 0
@@ -224,147 +241,4 @@ func (r *run[In, Out]) tell(e *edge[Out], k kind, n int64, arg any) {
 		r.observe(m)
 	}
 	e.deliver(message[Out]{kind: k, sub: &e.Subscription, n: n, arg: arg})
-}
-
-// emit takes events from a callback: they are dispatched as far as there is demand, behind what
-// waits already; the rest waits.
-func (r *run[In, Out]) emit(events []Out) {
-	n := len(events)
-	if n == 0 || r.def.out == nil {
-		return
-	}
-	if r.verdict != nil {
-		r.emitted.Add(int64(n))
-		r.outputLost.Add(int64(n))
-		return
-	}
-	r.emitted.Add(int64(n))
-	r.owed = max(0, r.owed-int64(n))
-	events = events[:n:n]
-	if r.buf.Len() == 0 && r.buf.Marks() == 0 {
-		events = r.dispatch(events)
-	}
-	if len(events) > 0 {
-		r.store(events)
-	} else if r.discarding {
-		r.discarding = false
-	}
-	r.putBackRefused()
-}
-
-// dispatch hands out events and returns the rest.
-func (r *run[In, Out]) dispatch(events []Out) []Out {
-	rest := r.disp.Dispatch(events, r.send)
-	r.dispatched.Add(int64(len(events) - len(rest)))
-	r.toldAll = false
-	return rest
-}
-
-// sendTo sends one batch to one subscriber. A mailbox that has closed refuses it.
-func (r *run[In, Out]) sendTo(id SubID, events []Out) {
-	n := int64(len(events))
-	e := r.edges[id]
-	if e == nil {
-		panic(fmt.Sprintf("stage: rule D1: the dispatcher sent %d events to %d, which is no subscriber", n, id))
-	}
-	if sent, asked := e.sent.Add(n), e.Subscription.asked.Load(); sent > asked {
-		panic(fmt.Sprintf("stage: rule D2: the dispatcher has sent %d events to a subscriber that asked for %d", sent, asked))
-	}
-	if r.observing() {
-		r.observe(Message{Kind: MessageEvents, From: r.name(), To: e.Consumer(), Sub: &e.Subscription, N: n, Events: events})
-	}
-	if !e.deliver(message[Out]{kind: msgEvents, sub: &e.Subscription, events: events}) {
-		e.Subscription.refused.Add(n)
-		r.outlet.refused = append(r.outlet.refused, refusal[Out]{id, events})
-	}
-}
-
-// putBackRefused puts what closed mailboxes refused in front of what waits, in order. Their
-// demand is void; their end is on its way.
-func (r *run[In, Out]) putBackRefused() {
-	refused := r.outlet.refused
-	for i := len(refused) - 1; i >= 0; i-- {
-		r.disp.Cancel(refused[i].id)
-		r.takeBack(refused[i].events)
-	}
-	clear(refused)
-	r.outlet.refused = refused[:0]
-}
-
-// store keeps events that nobody has asked for. What does not fit is discarded.
-func (r *run[In, Out]) store(events []Out) {
-	discarded := r.buf.Put(events)
-	r.buffered.Store(int64(r.buf.Len()))
-	if len(discarded) == 0 {
-		r.discarding = false
-		return
-	}
-	r.discarded.Add(int64(len(discarded)))
-	if !r.discarding {
-		r.discarding = true
-		r.log(slog.LevelWarn, "stage: buffer is full, events are discarded",
-			"stage", r.name(), "discarded", len(discarded), "buffer_size", r.h.conf.bufferSize)
-	}
-	if hook := r.def.onDiscard; hook != nil {
-		r.ends(r.guard(inDiscard, func() error { hook(r.ctx, discarded); return nil }))
-	}
-}
-
-// serveBuffer dispatches what waits, as far as there is demand, and calls the DoAfter and
-// TellAfter whose turn has come.
-func (r *run[In, Out]) serveBuffer() {
-	for r.verdict == nil {
-		if c, ok := r.buf.Due(); ok {
-			r.invoke(c)
-			continue
-		}
-		live := min(r.disp.Live(), int64(r.buf.Len()))
-		if live <= 0 {
-			return
-		}
-		rest := r.dispatch(r.buf.Take(int(live)))
-		if len(rest) > 0 {
-			panic("stage: rule D3: the dispatcher returned events while it had demand for them")
-		}
-		r.putBackRefused()
-		r.buffered.Store(int64(r.buf.Len()))
-	}
-}
-
-// callDemand asks the source for what is open: live demand, less what it owes and what waits.
-// It does so once; if more is open afterwards, the mailbox comes first.
-func (r *run[In, Out]) callDemand() {
-	want := r.open()
-	if want <= 0 || !r.released || r.finishing || r.verdict != nil || r.timer != nil {
-		return
-	}
-	r.owed += want
-	var out []Out
-	err := r.guard(inDemand, func() (err error) {
-		out, err = r.demand(r.ctx, int(min(want, math.MaxInt)))
-		return err
-	})
-	if err != nil && !errors.Is(err, ErrDone) {
-		r.fail(err)
-		return
-	}
-	r.emit(out)
-	if err != nil {
-		r.finish()
-		r.serveBuffer()
-		return
-	}
-	if r.h.conf.repeat && len(out) > 0 {
-		r.owed, r.pause = 0, 0
-	} else if poll := r.h.conf.poll; poll != nil {
-		r.pause = min(max(2*r.pause, poll.min), poll.max)
-		r.timer = time.NewTimer(r.pause)
-	}
-	r.serveBuffer()
-	r.again = r.again || r.open() > 0 && r.timer == nil && r.verdict == nil
-}
-
-// open returns how many events are asked for and on no one's way.
-func (r *run[In, Out]) open() int64 {
-	return r.disp.Live() - r.owed - int64(r.buf.Len())
 }

@@ -38,6 +38,9 @@ var (
 	// ending the stage.
 	ErrRefused = errors.New("stage: subscription refused")
 
+	// ErrLagging is the reason for which a subscription with [Lag] and [LagDisconnect] ends.
+	ErrLagging = errors.New("stage: subscriber lags behind")
+
 	// ErrAlreadySubscribed is the answer to a second subscription of the same pair of stages
 	// without [AllowDuplicate].
 	ErrAlreadySubscribed = errors.New("stage: already subscribed")

@@ -23,6 +23,10 @@ type definition[In, Out any] struct {
 	onCancel   func(context.Context, *Subscription, Cancellation) ([]Out, error)
 	onComplete func(context.Context) ([]Out, error)
 	onDiscard  func(context.Context, []Out)
+	onDemand   func(context.Context, int) ([]Out, int, error)
+
+	dispatcher      NewDispatcher[Out] // nil: Demand
+	dispatchOptions []DispatchOption
 }
 
 type demandFunc[Out any] func(ctx context.Context, demand int) ([]Out, error)
@@ -157,7 +161,7 @@ func (r *run[In, Out]) receive(m message[In]) {
 	case msgCancel, msgConsumerDown:
 		r.consumerGone(m)
 	case msgHandBack:
-		r.takeBack(m.arg.([]Out))
+		r.takeBack(m.sub.typed.(*edge[Out]), m.arg.([]Out))
 	case msgBegunAll:
 		r.begunAll(m.sub, m.n)
 
@@ -171,6 +175,10 @@ func (r *run[In, Out]) receive(m message[In]) {
 		r.wake()
 	case msgSubscribeTo:
 		r.subscribeTo(m.arg.(*edge[In]))
+	case msgSetDemand:
+		r.setDemand(m.sub, m.arg.([2]int))
+	case msgMode:
+		r.setMode(m.n == modeAccumulate)
 	case msgStop:
 		r.stopNow(m.arg.(func(*handle) bool))
 
@@ -195,8 +203,8 @@ func (r *run[In, Out]) settle() {
 		r.workQueue()
 		r.checkInput()
 	}
-	if r.def.produce != nil {
-		r.callDemand()
+	if r.def.produce != nil || r.def.onDemand != nil {
+		r.askSource()
 	}
 	if r.finishing && r.verdict == nil && r.heldNow.Load() == 0 {
 		r.checkDelivered()
@@ -206,6 +214,10 @@ func (r *run[In, Out]) settle() {
 
 // callInit runs OnInit, and makes the state that a ready-made producer has per run.
 func (r *run[In, Out]) callInit() {
+	if err := r.makeDispatcher(); err != nil {
+		r.fail(err)
+		return
+	}
 	if r.def.produce != nil {
 		r.demand, r.releaseDemand = r.def.produce()
 	}
@@ -246,6 +258,7 @@ func (r *run[In, Out]) checkDelivered() {
 func (r *run[In, Out]) stopNow(inside func(*handle) bool) {
 	if r.def.produce != nil {
 		r.finish()
+		r.setMode(false)
 		return
 	}
 	r.cancelOutside(inside)

@@ -59,13 +59,14 @@ func (o producerOption) forProducer(c *config) { o(c) }
 
 // config is what the options of one stage came to: set by the constructor, read-only after.
 type config struct {
-	name        string
-	bufferSize  int // -1: unlimited
-	bufferKeep  buffer.Keep
-	keepRunning bool
-	retry       bool
-	repeat      bool // the demand callback is called again at once while it finds something
-	poll        *pollPolicy
+	name         string
+	bufferSize   int // -1: unlimited
+	bufferKeep   buffer.Keep
+	keepRunning  bool
+	accumulating bool
+	retry        bool
+	repeat       bool // the demand callback is called again at once while it finds something
+	poll         *pollPolicy
 
 	onInit         func(context.Context) error
 	onTerminate    func(error)
@@ -177,6 +178,12 @@ func KeepFirst() OutputOption {
 // all gone is ended: it waits for the next one.
 func KeepRunning() OutputOption {
 	return outputOption(func(c *config) { c.keepRunning = true })
+}
+
+// Accumulating has every run of the producer begin in the mode that [Producer.Accumulate] sets, so that
+// all consumers can subscribe before the first event. [Producer.Forward] begins.
+func Accumulating() ProducerOption {
+	return producerOption(func(c *config) { c.accumulating = true })
 }
 
 // Retry has the demand callback called again after [Producer.Wake], with all the demand that is

@@ -4,10 +4,12 @@ import (
 	"fmt"
 )
 
-// Source is what a consumer can subscribe to: a [Producer] or a [ProducerConsumer] of T.
+// Source is what a consumer can subscribe to: a [Producer] or a [ProducerConsumer] of T, or a part of
+// one ([Where], [Partition]).
 type Source[T any] interface {
 	Name() string
 	port() *outPort[T]
+	request() Request[T]
 }
 
 // outPort is the typed side of a stage that emits: where subscribers of T meet its runs.
@@ -97,6 +99,7 @@ type inPort[T any] struct {
 // declaration is one SubscribeTo.
 type declaration[T any] struct {
 	source  *outPort[T]
+	request Request[T]
 	options subscribeConfig
 }
 
@@ -137,6 +140,7 @@ func declare[T any](h *handle, src Source[T], opts []SubscribeOption) (declarati
 	if d.source.h == h {
 		return d, fmt.Errorf("%w: %q subscribes to itself", ErrCycle, h.conf.name)
 	}
+	d.request = src.request()
 	c := &d.options
 	c.max = DefaultMaxDemand
 	for _, o := range opts {
@@ -154,6 +158,10 @@ func declare[T any](h *handle, src Source[T], opts []SubscribeOption) (declarati
 	if c.min < 0 || c.min >= c.max {
 		return d, fmt.Errorf("%w: MinDemand(%d): must be from 0 to %d, one less than max demand", ErrInvalidOption, c.min, c.max-1)
 	}
+	if c.lagSet && (c.lag < 1 || c.lagPolicy > LagDisconnect) {
+		return d, fmt.Errorf("%w: Lag(%d, %d): must be at least 1, with one of the policies", ErrInvalidOption, c.lag, c.lagPolicy)
+	}
+	d.request.Lag, d.request.Policy = c.lag, c.lagPolicy
 	if c.mode > CancelTemporary {
 		return d, fmt.Errorf("%w: Cancel(%d): no such mode", ErrInvalidOption, c.mode)
 	}

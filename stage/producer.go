@@ -65,6 +65,8 @@ func (p *Producer[Out]) port() *outPort[Out] {
 	return &p.out
 }
 
+func (p *Producer[Out]) request() Request[Out] { return Request[Out]{} }
+
 // OnDiscard has fn called on the stage's goroutine with the events that a full buffer discards.
 // Call it before Run; the last call counts.
 func (p *Producer[Out]) OnDiscard(fn func(ctx context.Context, events []Out)) {
@@ -115,14 +117,81 @@ func (p *Producer[Out]) Wake() error {
 	if !p.conf.retry {
 		return fmt.Errorf("stage %q: Wake: %w: the producer was not made with Retry", p.conf.name, ErrInvalidOption)
 	}
-	r, err := runOf[none, Out](&p.handle, "Wake")
+	return wakeOn[none, Out](&p.handle)
+}
+
+// wakeOn is Wake on the current run of h.
+func wakeOn[In, Out any](h *handle) error {
+	r, err := runOf[In, Out](h, "Wake")
 	if err != nil {
 		return err
 	}
-	if r.woken.Swap(true) || r.box.Post(message[none]{kind: msgWake}) {
+	if r.woken.Swap(true) || r.box.Post(message[In]{kind: msgWake}) {
 		return nil
 	}
 	return r.refusal("Wake", ErrEnded)
+}
+
+// DispatchWith sets how events are shared among subscribers: [Demand], the default, [Broadcast], or what
+// [PartitionBy] or [PartitionWith] returns, with its options:
+//
+//	p.DispatchWith(stage.Broadcast)
+//	p.DispatchWith(stage.Demand, stage.Shuffle(seed))
+//	p.DispatchWith(stage.PartitionBy(func(e Event) int { return e.User % 2 }, 0, 1))
+//
+// Each run gets a fresh one. Call it before Run; the last call counts. A fault is reported by Run.
+func (p *Producer[Out]) DispatchWith(make NewDispatcher[Out], opts ...DispatchOption) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.def.dispatchWith(&p.handle, make, opts, callSite(1))
+}
+
+// Accumulate has the producer keep back demand and events: the demand callback is not called, and what is
+// emitted (by Do and Tell) is not dispatched, until [Producer.Forward]. What is kept back is not bounded.
+// Subscribing goes on. It returns when the mailbox has taken it: it applies to what is sent to the stage
+// from then on. Before the first run it returns [ErrNotRunning] (see [Accumulating]), after the end
+// [ErrEnded]. Safe for concurrent use, and in callbacks.
+func (p *Producer[Out]) Accumulate() error { return p.setMode("Accumulate", modeAccumulate) }
+
+// Forward ends accumulating: what was kept back is replayed, in order. On a producer that does not
+// accumulate it does nothing. Stop does it too.
+func (p *Producer[Out]) Forward() error { return p.setMode("Forward", modeForward) }
+
+func (p *Producer[Out]) setMode(what string, mode int64) error {
+	r, err := runOf[none, Out](&p.handle, what)
+	if err != nil {
+		return err
+	}
+	if !r.box.Post(message[none]{kind: msgMode, n: mode}) {
+		return r.refusal(what, ErrEnded)
+	}
+	return nil
+}
+
+// Forwarding reports whether the producer forwards demand and events, as it does by default, or
+// accumulates them. Between runs it tells how the next one begins.
+func (p *Producer[Out]) Forwarding() bool {
+	if r, err := runOf[none, Out](&p.handle, "Forwarding"); err == nil {
+		return r.forwarding.Load()
+	}
+	return !p.conf.accumulating
+}
+
+// Buffered returns how many events wait in the stage for demand, in its buffer and in the queues of its
+// dispatcher. An estimate: the stage may be at work. 0 when it does not run.
+func (p *Producer[Out]) Buffered() int64 { return p.Stats().Output.Buffered }
+
+// dispatchWith keeps a dispatcher's constructor, if that can be called. The caller holds h.mu.
+func (d *definition[In, Out]) dispatchWith(h *handle, make NewDispatcher[Out], opts []DispatchOption, site string) {
+	err := fmt.Errorf("%w: nil", ErrInvalidOption)
+	if make != nil {
+		_, err = make(opts...)
+	}
+	if err != nil {
+		h.faults = append(h.faults, fmt.Errorf("%s: DispatchWith: %w", site, err))
+		return
+	}
+	d.dispatcher, d.dispatchOptions = make, opts
 }
 
 // doOn is Do and DoAfter on the current run of h.

@@ -70,6 +70,11 @@ func (p *ProducerConsumer[In, Out]) Subscribe(ctx context.Context, src Source[In
 	return subscribeOn[In, Out](ctx, &p.handle, src, opts)
 }
 
+// Resubscribe replaces a subscription; see [Consumer.Resubscribe].
+func (p *ProducerConsumer[In, Out]) Resubscribe(ctx context.Context, old *Subscription, reason error, src Source[In], opts ...SubscribeOption) (*Subscription, error) {
+	return resubscribeOn[In, Out](ctx, &p.handle, old, reason, src, opts)
+}
+
 // OnCancel has fn called when a subscription to a producer has ended, as [Consumer.OnCancel];
 // what fn returns is emitted.
 func (p *ProducerConsumer[In, Out]) OnCancel(fn func(ctx context.Context, sub *Subscription, end Cancellation) ([]Out, error)) {
@@ -85,6 +90,36 @@ func (p *ProducerConsumer[In, Out]) OnComplete(fn func(ctx context.Context) ([]O
 	defer p.mu.Unlock()
 	p.def.onComplete = fn
 }
+
+func (p *ProducerConsumer[In, Out]) request() Request[Out] { return Request[Out]{} }
+
+// DispatchWith sets how events are shared among subscribers; see [Producer.DispatchWith].
+func (p *ProducerConsumer[In, Out]) DispatchWith(make NewDispatcher[Out], opts ...DispatchOption) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.def.dispatchWith(&p.handle, make, opts, callSite(1))
+}
+
+// OnDemand puts fn between the stage's consumers and its input: it is called on the stage's goroutine with
+// the demand that has not been shown to it yet. It returns events that meet part of it (a cache), and how
+// much of the rest is passed on: for as many events, input may be begun. What is neither met nor passed on
+// is held back, and shown again after [ProducerConsumer.Wake] (a rate limiter). With [ErrDone] the events
+// are delivered and the stage ends normally; another error ends it. Call it before Run; the last call counts.
+//
+// Without OnDemand all demand is passed on.
+func (p *ProducerConsumer[In, Out]) OnDemand(fn func(ctx context.Context, demand int) (events []Out, pass int, err error)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.def.onDemand = fn
+}
+
+// Wake has OnDemand called with all the demand that is open, also that which it held back. It never blocks;
+// wakes that come together count once. It returns [ErrNotRunning] or [ErrEnded] when the stage does not run.
+func (p *ProducerConsumer[In, Out]) Wake() error { return wakeOn[In, Out](&p.handle) }
+
+// Buffered returns how many events wait in the stage for demand; see [Producer.Buffered]. Events that were
+// received and not begun are not among them ([Stats] has them).
+func (p *ProducerConsumer[In, Out]) Buffered() int64 { return p.Stats().Output.Buffered }
 
 // OnDiscard has fn called with the events that a full buffer discards; see [Producer.OnDiscard].
 func (p *ProducerConsumer[In, Out]) OnDiscard(fn func(ctx context.Context, events []Out)) {
@@ -131,12 +166,21 @@ func subscribeToOn[In, Out any](in *inPort[In], src Source[In], opts []Subscribe
 
 // subscribeOn is Subscribe of both kinds.
 func subscribeOn[In, Out any](ctx context.Context, h *handle, src Source[In], opts []SubscribeOption) (*Subscription, error) {
-	r, err := runOf[In, Out](h, "Subscribe")
+	return resubscribeOn[In, Out](ctx, h, nil, nil, src, opts)
+}
+
+// resubscribeOn is Resubscribe of both kinds, and Subscribe without an old subscription.
+func resubscribeOn[In, Out any](ctx context.Context, h *handle, old *Subscription, reason error, src Source[In], opts []SubscribeOption) (*Subscription, error) {
+	what := "Subscribe"
+	if old != nil {
+		what = "Resubscribe"
+	}
+	r, err := runOf[In, Out](h, what)
 	if err != nil {
 		return nil, err
 	}
 	if r.runsOn(goid.Current()) {
-		return nil, r.refusal("Subscribe", ErrSelfCall)
+		return nil, r.refusal(what, ErrSelfCall)
 	}
 	if ctx.Err() != nil {
 		return nil, cause(ctx)
@@ -146,13 +190,14 @@ func subscribeOn[In, Out any](ctx context.Context, h *handle, src Source[In], op
 		err = h.addSource(d.source.h)
 	}
 	if err != nil {
-		return nil, r.refusal("Subscribe", err)
+		return nil, r.refusal(what, err)
 	}
 	e := r.newEdge(d)
 	e.dynamic, e.reply = true, make(chan error, 1)
+	e.replaces, e.replacing = old, reason
 	if !r.box.Post(message[In]{kind: msgSubscribeTo, arg: e}) {
 		h.removeSource(d.source.h)
-		return nil, r.refusal("Subscribe", ErrEnded)
+		return nil, r.refusal(what, ErrEnded)
 	}
 	select {
 	case err = <-e.reply:
@@ -163,7 +208,7 @@ func subscribeOn[In, Out any](ctx context.Context, h *handle, src Source[In], op
 		err = <-e.reply
 	}
 	if err != nil {
-		return nil, r.refusal("Subscribe", fmt.Errorf("to %q: %w", src.Name(), err))
+		return nil, r.refusal(what, fmt.Errorf("to %q: %w", src.Name(), err))
 	}
 	return &e.Subscription, nil
 }

@@ -46,12 +46,20 @@ const (
 	msgCall        // arg *call[Out]: Do, Tell
 	msgWake        // Wake, or the poll timer
 	msgSubscribeTo // arg *edge[In]: a subscription to make now
+	msgSetDemand   // sub, arg [2]int: max and min
+	msgMode        // n: modeForward or modeAccumulate
 	msgStop        // arg func(*handle) bool: which sources are inside what is being stopped
 
 	// From the launcher, in this order (lifecycle.go).
 	msgInit
 	msgConnect
 	msgRelease
+)
+
+// The n of msgMode.
+const (
+	modeForward int64 = iota
+	modeAccumulate
 )
 
 // message is one entry of a mailbox. In is what the receiving stage consumes: only events need
@@ -78,12 +86,18 @@ type edge[T any] struct {
 	dynamic bool // made by Subscribe; set before the edge is shared
 	unasked bool // OnSubscribe refused it or its caller has gone: its end means nothing to the stage
 
+	replaces  *Subscription // of Resubscribe: ended for this one; set before the edge is shared
+	replacing error         // the reason for that
+
 	reply   chan error    // of Subscribe; nil for a declared subscription
 	replied atomic.Uint32 // 0, then replyGiven or replyUnwanted, once
 
 	returned []T // written by the consumer before msgConsumerDown, read by the producer after it
 
+	request Request[T] // to the dispatcher; set before the edge is shared
+
 	// owned by the producer's goroutine
+	greedy bool  // an ask above the expected maximum has been logged
 	served any   // the run that serves this edge
 	told   int64 // events sent when "that is all" was last said; -1 before
 	begun  int64 // events that the consumer has confirmed as begun; -1 before

@@ -48,13 +48,14 @@ type InputStats struct {
 type OutputStats struct {
 	Emitted    int64 // returned by callbacks
 	TakenBack  int64 // returned by consumers that had not begun them
-	Dispatched int64 // sent: the sum of Sent over Downstreams, and Departed
-	Departed   int64 // of those, sent over subscriptions that have ended
-	Discarded  int64 // did not fit into the buffer
-	Dropped    int64 // by a dispatcher's filter
-	Lost       int64 // in the buffer when the stage ended
-	Buffered   int64 // waiting for demand
-	Held       int64 // kept back by OnDemand
+	Dispatched int64 // given to a subscriber, or by a broadcast to all
+	Copies     int64 // the same, times the subscribers of a broadcast: the sum of Sent, Filtered and Lagged over Downstreams, Departed, and what waits for subscribers with Lag
+	Departed   int64 // of those, over subscriptions that have ended
+	Discarded  int64 // did not fit into the buffer, or into the queue of a partition without subscriber
+	Dropped    int64 // by a dispatcher: for nobody
+	Lost       int64 // waiting when the stage ended, or handed back to a broadcast
+	Buffered   int64 // waiting for demand, in the stage or its dispatcher
+	Held       int64 // kept back while the producer accumulates
 }
 
 // SubscriptionStats counts what crossed between one producer and one consumer.
@@ -62,9 +63,12 @@ type SubscriptionStats struct {
 	Producer, Consumer, Label string
 	Manual                    bool
 
+	Lag       int   // of the option
 	Asked     int64 // saturates at math.MaxInt64
 	Sent      int64
 	Received  int64
+	Filtered  int64 // rejected by Where
+	Lagged    int64 // not sent, as the subscriber was too slow for its Lag
 	Refused   int64 // by a mailbox that had closed; the producer has taken them back
 	InMailbox int64 // sent and not received
 	Finished  int64 // handled and released
@@ -75,9 +79,9 @@ type SubscriptionStats struct {
 type tally struct {
 	received, failed, handedBack, inputLost, queued                 atomic.Int64 // written by the stage goroutine
 	emitted, takenBack, dispatched, departed, discarded, outputLost atomic.Int64 // written by the stage goroutine
-	buffered                                                        atomic.Int64 // written by the stage goroutine
+	copies, dropped, keptEvents, buffered                           atomic.Int64 // written by the stage goroutine
 	tells                                                           atomic.Int64
-	running                                                         atomic.Bool
+	running, forwarding                                             atomic.Bool
 
 	mu sync.Mutex // guards writes to intake.ups, outlet.edges and gone; only the stage goroutine writes
 
@@ -86,8 +90,11 @@ type tally struct {
 
 // publish brings the gauges up to date.
 func (r *run[In, Out]) publish() {
-	if r.def.out != nil && r.buffered.Load() != int64(r.buf.Len()) {
-		r.buffered.Store(int64(r.buf.Len()))
+	if r.def.out == nil {
+		return
+	}
+	if n := int64(r.buf.Len() + r.inQueues()); r.buffered.Load() != n {
+		r.buffered.Store(n)
 	}
 }
 
@@ -121,7 +128,7 @@ func (r *run[In, Out]) stats() Stats {
 	}
 	s.Output = OutputStats{
 		Emitted: r.emitted.Load(), TakenBack: r.takenBack.Load(), Dispatched: r.dispatched.Load(), Departed: r.departed.Load(),
-		Discarded: r.discarded.Load(), Lost: r.outputLost.Load(), Buffered: r.buffered.Load(),
+		Copies: r.copies.Load(), Discarded: r.discarded.Load(), Dropped: r.dropped.Load(), Held: r.keptEvents.Load(), Lost: r.outputLost.Load(), Buffered: r.buffered.Load(),
 	}
 	return s
 }
@@ -130,6 +137,7 @@ func (s *Subscription) stats() SubscriptionStats {
 	st := SubscriptionStats{
 		Producer: s.Producer(), Consumer: s.Consumer(), Label: s.options.label, Manual: s.options.manual,
 		Asked: s.asked.Load(), Sent: s.sent.Load(), Received: s.received.Load(), Refused: s.refused.Load(),
+		Filtered: s.filtered.Load(), Lagged: s.lagged.Load(), Lag: s.options.lag,
 		Finished: s.finished.Load(), Held: max(0, s.held.Load()),
 	}
 	st.InMailbox = st.Sent - st.Received - st.Refused

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 
 	"github.com/go-genstage/genstage/internal/demand"
@@ -36,6 +37,7 @@ type Subscription struct {
 
 	asked, received, finished atomic.Int64 // written by the consumer's side
 	sent, refused             atomic.Int64 // written by the producer's side
+	filtered, lagged          atomic.Int64 // written by the producer's side
 }
 
 // subState is where a subscription stands, as its consumer sees it.
@@ -60,6 +62,7 @@ type consumerEnd interface {
 	observing() bool
 	observe(Message)
 	releaseHeld(n int64)
+	changeDemand(sub *Subscription, max, min int) bool
 	callIn(ctx context.Context, fn func(context.Context) error) error
 	tellIn(fn func(context.Context) error) error
 }
@@ -135,6 +138,25 @@ func (s *Subscription) cancel(reason error) {
 func (s *Subscription) post(k kind, n int64, arg any) bool {
 	up := s.up.Load()
 	return up != nil && up.post(k, s, n, arg)
+}
+
+// SetDemand changes max and min demand of an automatic subscription while it runs. It applies from the
+// next message that the consumer handles: more is asked at once if what is outstanding is at most min;
+// what has been asked already is not taken back. It returns an error that wraps [ErrInvalidOption] for
+// values out of range (see [MaxDemand], [MinDemand]) or a manual subscription, and [ErrEnded] when the
+// subscription has ended.
+func (s *Subscription) SetDemand(max, min int) error {
+	switch {
+	case s.options.manual:
+		return fmt.Errorf("%w: SetDemand: the subscription is manual", ErrInvalidOption)
+	case max < 1:
+		return fmt.Errorf("%w: SetDemand(%d, %d): max must be at least 1", ErrInvalidOption, max, min)
+	case min < 0 || min >= max:
+		return fmt.Errorf("%w: SetDemand(%d, %d): min must be from 0 to max-1", ErrInvalidOption, max, min)
+	case s.over.Load() || !s.consumer.changeDemand(s, max, min):
+		return ErrEnded
+	}
+	return nil
 }
 
 // Hold says that n of the events that the callback in progress received over this subscription
@@ -278,6 +300,9 @@ type subscribeConfig struct {
 	mode           CancelMode
 	label          string
 	allowDuplicate bool
+	lag            int
+	lagSet         bool
+	lagPolicy      LagPolicy
 }
 
 // SubscribeOption is an option of SubscribeTo and Subscribe.

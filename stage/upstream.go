@@ -58,7 +58,8 @@ func (r *run[In, Out]) checkConnected() {
 
 // newEdge makes one subscription of this run.
 func (r *run[In, Out]) newEdge(d declaration[In]) *edge[In] {
-	e := &edge[In]{source: d.source, deliver: r.box.Post, told: -1, begun: -1}
+	e := &edge[In]{source: d.source, request: d.request, deliver: r.box.Post, told: -1, begun: -1}
+	e.request.Consumer = r.h
 	e.options, e.producer, e.consumer, e.typed = d.options, d.source.h, r, e
 	if !d.options.manual {
 		e.account = demand.NewAccount(d.options.max, d.options.min)
@@ -74,7 +75,7 @@ func (r *run[In, Out]) subscribeTo(e *edge[In]) {
 	}
 	if !e.options.allowDuplicate {
 		for _, other := range r.ups {
-			if other.source == e.source {
+			if other.source == e.source && &other.Subscription != e.replaces {
 				r.decline(e, fmt.Errorf("%w: to %q", ErrAlreadySubscribed, e.producer.conf.name))
 				return
 			}
@@ -98,6 +99,9 @@ func (r *run[In, Out]) subscribe(e *edge[In]) {
 		r.mu.Lock()
 		r.ups = append(r.ups, e)
 		r.mu.Unlock()
+	}
+	if old := e.replaces; old != nil && old.producer != e.producer {
+		_ = old.Cancel(e.replacing) // ended already: as well
 	}
 	r.observe(Message{Kind: MessageSubscribe, From: r.name(), To: e.Producer(), Sub: &e.Subscription})
 	e.state = subPending
@@ -164,6 +168,21 @@ func (r *run[In, Out]) accepted(sub *Subscription) {
 	r.answered(e) // behind the ask: so the first demand callback of a pipeline sees the first asks of all
 }
 
+// changeDemand posts new limits. Safe for concurrent use.
+func (r *run[In, Out]) changeDemand(sub *Subscription, max, min int) bool {
+	return r.box.Post(message[In]{kind: msgSetDemand, sub: sub, arg: [2]int{max, min}})
+}
+
+// setDemand changes the limits of a subscription, and asks for what they allow now.
+func (r *run[In, Out]) setDemand(sub *Subscription, limits [2]int) {
+	if sub.state != subActive {
+		return
+	}
+	if ask := sub.account.Change(limits[0], limits[1]); ask > 0 {
+		sub.ask(ask)
+	}
+}
+
 // arrived takes a delivery. A consumer handles it at once; a producer-consumer queues it until
 // its own consumers ask.
 func (r *run[In, Out]) arrived(sub *Subscription, events []In) {
@@ -196,7 +215,7 @@ func (r *run[In, Out]) upstreamSaid(m message[In]) {
 func (r *run[In, Out]) workQueue() {
 	for r.verdict == nil && r.queueHead < len(r.queue) {
 		m := &r.queue[r.queueHead]
-		if m.kind == msgEvents && (r.finishing || r.buf.Len() > 0 || r.disp.Live() <= 0) {
+		if m.kind == msgEvents && !r.mayBegin() {
 			return
 		}
 		taken := *m
@@ -214,6 +233,12 @@ func (r *run[In, Out]) workQueue() {
 		}
 		r.serveBuffer()
 	}
+}
+
+// mayBegin reports whether a producer-consumer may begin a batch: its consumers have open demand, and OnDemand
+// has let it pass.
+func (r *run[In, Out]) mayBegin() bool {
+	return !r.finishing && r.buf.Len() == 0 && r.disp.Live() > 0 && (r.def.onDemand == nil || r.granted > 0)
 }
 
 // work calls the events callback for one delivery, chunk by chunk, and asks again as the account

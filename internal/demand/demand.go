@@ -92,6 +92,19 @@ func (a *Account) Handled(n int) int64 {
 	return ask
 }
 
+// Change sets other limits, as [NewAccount] does, and returns how many to ask for
+// now: if the new min or fewer are outstanding, as many as fill the account up to
+// the new max. What is outstanding beyond that stays so.
+func (a *Account) Change(max, min int) int64 {
+	changed := NewAccount(max, min)
+	changed.outstanding = a.outstanding
+	*a = changed
+	if a.outstanding > a.min {
+		return 0
+	}
+	return a.Handled(0)
+}
+
 // Outstanding returns how many events are asked for and not handled, those held
 // from before included. It lies between 0 and max, or above max while more than
 // max are held from before.

@@ -1,0 +1,75 @@
+package stage
+
+// Demand modes of a producer: it forwards demand to its callback and events to its consumers, or accumulates
+// both, in order, until it is told to forward.
+
+// kept is one thing that an accumulating producer keeps back: demand, events or a call.
+type kept[Out any] struct {
+	demand int64
+	events []Out
+	call   *call[Out]
+}
+
+// keep puts something behind what is kept back.
+func (r *run[In, Out]) keep(k kept[Out]) {
+	r.kept = append(r.kept, k)
+	r.keptEvents.Add(int64(len(k.events)))
+}
+
+// keepBuffered moves what is buffered, as far as there is demand for it, to what is kept back.
+func (r *run[In, Out]) keepBuffered() {
+	for r.verdict == nil {
+		if c, ok := r.buf.Due(); ok {
+			r.keep(kept[Out]{call: c})
+			continue
+		}
+		live := min(r.disp.Live()-r.keptEvents.Load(), int64(r.buf.Len()))
+		if live <= 0 {
+			return
+		}
+		r.keep(kept[Out]{events: r.buf.Take(int(live))})
+		r.publish()
+	}
+}
+
+// setMode changes the mode; forwarding replays what was kept back.
+func (r *run[In, Out]) setMode(accumulate bool) {
+	if r.accumulating == accumulate || r.verdict != nil {
+		return
+	}
+	r.accumulating = accumulate
+	r.forwarding.Store(!accumulate)
+	if accumulate {
+		return
+	}
+	for len(r.kept) > 0 && r.verdict == nil && !r.accumulating {
+		k := r.kept[0]
+		r.kept[0] = kept[Out]{}
+		r.kept = r.kept[1:]
+		r.keptEvents.Add(-int64(len(k.events)))
+		switch {
+		case k.call != nil:
+			r.behindBuffer(k.call)
+		case len(k.events) > 0:
+			r.place(k.events)
+		case !r.finishing:
+			r.callSource(k.demand)
+		}
+		r.serveBuffer()
+	}
+	if len(r.kept) == 0 {
+		r.kept = nil
+	}
+}
+
+// dropKept counts what is kept back at the end of the run as lost.
+func (r *run[In, Out]) dropKept() {
+	for _, k := range r.kept {
+		r.outputLost.Add(int64(len(k.events)))
+		if k.call != nil {
+			r.drop(k.call)
+		}
+	}
+	r.kept = nil
+	r.keptEvents.Store(0)
+}

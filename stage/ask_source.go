@@ -1,0 +1,70 @@
+package stage
+
+import (
+	"errors"
+	"math"
+	"time"
+)
+
+// What a stage asks of its source: a producer of its demand callback, a producer-consumer with OnDemand of
+// that. It is asked for the live demand, less what it owes and what waits.
+
+// open returns how many events are asked for and on no one's way.
+func (r *run[In, Out]) open() int64 {
+	return r.disp.Live() - r.owed - int64(r.buf.Len())
+}
+
+// askSource asks once; if more is open afterwards, the mailbox comes first.
+func (r *run[In, Out]) askSource() {
+	want := r.open()
+	if want <= 0 || !r.released || r.finishing || r.verdict != nil || r.timer != nil {
+		return
+	}
+	r.owed += want
+	if r.accumulating {
+		r.keep(kept[Out]{demand: want})
+		return
+	}
+	r.callSource(want)
+	r.serveBuffer()
+	r.again = r.again || r.open() > 0 && r.timer == nil && r.verdict == nil && !r.finishing
+}
+
+// callSource calls the demand callback, or OnDemand.
+func (r *run[In, Out]) callSource(want int64) {
+	var out []Out
+	n := int(min(want, math.MaxInt))
+	err := r.guard(inDemand, func() (err error) {
+		if r.demand != nil {
+			out, err = r.demand(r.ctx, n)
+			return err
+		}
+		var pass int
+		out, pass, err = r.def.onDemand(r.ctx, n)
+		r.granted += int64(max(0, min(pass, n)))
+		return err
+	})
+	if err != nil && !errors.Is(err, ErrDone) {
+		r.fail(err)
+		return
+	}
+	r.emitAsked(out)
+	if err != nil {
+		r.finish()
+		r.serveBuffer()
+		return
+	}
+	if r.h.conf.repeat && len(out) > 0 {
+		r.owed, r.pause = 0, 0
+	} else if poll := r.h.conf.poll; poll != nil {
+		r.pause = min(max(2*r.pause, poll.min), poll.max)
+		r.timer = time.NewTimer(r.pause)
+	}
+}
+
+// emitAsked emits what a demand callback or OnDemand returned: of what was granted to the input, nothing.
+func (r *run[In, Out]) emitAsked(out []Out) {
+	granted := r.granted
+	r.emit(out)
+	r.granted = granted
+}

@@ -1,0 +1,58 @@
+package stage
+
+// Where makes a source that gives a subscriber only the events that keep returns
+// true for. It works with the [Broadcast] dispatcher; any other refuses the
+// subscription. What is rejected uses up no demand. keep is called on the
+// producer's goroutine, for every event: it must be quick and must not change
+// anything. If it panics, this subscription ends with that error. Where panics if
+// keep is nil.
+func Where[T any](src Source[T], keep func(event T) bool) Source[T] {
+	if keep == nil {
+		panic("stage: Where: nil callback")
+	}
+	return decorate(src, func(r *Request[T]) { r.Where = keep })
+}
+
+// Partition makes a source of one partition of a producer with the [PartitionBy]
+// dispatcher; any other refuses the subscription, and so does that one if it has
+// no such partition.
+func Partition[T any, K comparable](src Source[T], key K) Source[T] {
+	return decorate(src, func(r *Request[T]) { r.Key = key })
+}
+
+// part is a source with a request to its dispatcher.
+type part[T any] struct {
+	Source[T]
+	apply func(*Request[T])
+}
+
+func decorate[T any](src Source[T], apply func(*Request[T])) Source[T] {
+	if src == nil || src.port() == nil {
+		return nil // subscribing reports it
+	}
+	return part[T]{src, apply}
+}
+
+func (p part[T]) request() Request[T] {
+	r := p.Source.request()
+	p.apply(&r)
+	return r
+}
+
+// LagPolicy says what becomes of a subscriber that is too slow for its [Lag].
+type LagPolicy uint8
+
+const (
+	// LagDropOldest drops its oldest events; Stats counts them.
+	LagDropOldest LagPolicy = iota
+	// LagDisconnect ends the subscription with [ErrLagging].
+	LagDisconnect
+)
+
+// Lag has a [Broadcast] not wait for this subscriber: up to n events are kept
+// for it beyond its demand, and when there are more, the policy says what
+// happens. n is at least 1. Without Lag everyone waits for the slowest. Other
+// dispatchers refuse the subscription.
+func Lag(n int, policy LagPolicy) SubscribeOption {
+	return func(c *subscribeConfig) { c.lag, c.lagSet, c.lagPolicy = n, true, policy }
+}

@@ -1,0 +1,286 @@
+package stage
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/go-genstage/genstage/internal/buffer"
+)
+
+// outcome is what a dispatcher reported while it dispatched, to be acted on when it is done.
+type outcome[Out any] struct {
+	refused   []refusal[Out] // by mailboxes that had closed
+	rejected  []rejection    // by the dispatcher
+	due       []*call[Out]
+	discarded []Out
+	dropped   int
+}
+
+type refusal[Out any] struct {
+	e      *edge[Out]
+	events []Out
+}
+
+type rejection struct {
+	id  SubID
+	err error
+}
+
+func (r *run[In, Out]) openOutlet() {
+	r.buf = buffer.New[Out, *call[Out]](r.h.conf.bufferSize, r.h.conf.bufferKeep)
+	r.edges = map[SubID]*edge[Out]{}
+	r.accumulating = r.h.conf.accumulating
+	r.forwarding.Store(!r.accumulating)
+	r.disp = newDemandDispatcher[Out]()
+}
+
+// makeDispatcher makes the one that DispatchWith named, at the beginning of the run.
+func (r *run[In, Out]) makeDispatcher() error {
+	if r.def.dispatcher == nil {
+		return nil
+	}
+	return r.guard(inInit, func() error {
+		disp, err := r.def.dispatcher(append(r.def.dispatchOptions[:len(r.def.dispatchOptions):len(r.def.dispatchOptions)],
+			stageBuffer(r.h.conf.bufferSize, r.h.conf.bufferKeep == buffer.KeepFirst))...)
+		if err != nil {
+			return err
+		}
+		r.disp = disp
+		r.queueing, _ = disp.(QueueingDispatcher[Out])
+		_, r.multicast = disp.(Multicaster)
+		if c, err := configure(r.def.dispatchOptions); err == nil {
+			r.expectedMax = c.expectedMax
+		}
+		return nil
+	})
+}
+
+// emit takes events from a callback: they are dispatched as far as there is demand, behind what
+// waits already; the rest waits.
+func (r *run[In, Out]) emit(events []Out) {
+	n := len(events)
+	if n == 0 || r.def.out == nil {
+		return
+	}
+	r.emitted.Add(int64(n))
+	if r.verdict != nil {
+		r.outputLost.Add(int64(n))
+		return
+	}
+	r.owed = max(0, r.owed-int64(n))
+	r.granted = max(0, r.granted-int64(n))
+	events = events[:n:n]
+	if r.accumulating {
+		r.keep(kept[Out]{events: events})
+		return
+	}
+	r.place(events)
+}
+
+// place dispatches events, or lets them wait.
+func (r *run[In, Out]) place(events []Out) {
+	if r.buf.Len() == 0 && r.buf.Marks() == 0 {
+		events = r.dispatch(events)
+	}
+	if len(events) > 0 {
+		r.store(events)
+	} else {
+		r.discarding = false
+	}
+	r.conclusions()
+}
+
+// dispatch hands out events and returns the rest. What the dispatcher reported besides is acted on by
+// conclusions, which must follow.
+func (r *run[In, Out]) dispatch(events []Out) []Out {
+	before, all := r.inQueues(), len(r.edges)
+	rest := r.disp.Dispatch(events, r)
+	r.account(len(events)-len(rest), before, all)
+	return rest
+}
+
+// flush has the dispatcher send what it keeps and has demand for.
+func (r *run[In, Out]) flush() {
+	if r.queueing == nil || !r.flushing {
+		return
+	}
+	r.flushing = false
+	before, all := r.inQueues(), len(r.edges)
+	r.queueing.Flush(r)
+	r.account(0, before, all)
+	r.conclusions()
+}
+
+// account books what a dispatcher took: what it neither keeps nor reported otherwise was dispatched.
+func (r *run[In, Out]) account(taken, queuedBefore, subscribers int) {
+	o := &r.outcome
+	dispatched := int64(taken + queuedBefore - r.inQueues() - o.dropped - len(o.discarded))
+	r.dispatched.Add(dispatched)
+	r.dropped.Add(int64(o.dropped))
+	o.dropped = 0
+	if r.multicast {
+		r.copies.Add(dispatched * int64(subscribers))
+	} else {
+		r.copies.Add(dispatched)
+	}
+	r.toldAll = false
+}
+
+// inQueues is how many events the dispatcher keeps.
+func (r *run[In, Out]) inQueues() int {
+	if r.queueing == nil {
+		return 0
+	}
+	return r.queueing.Queued()
+}
+
+// Send sends one batch to one subscriber. A mailbox that has closed refuses it. It implements [Outlet], as
+// the methods below do.
+func (r *run[In, Out]) Send(id SubID, events []Out) {
+	n := int64(len(events))
+	e := r.edges[id]
+	if e == nil {
+		panic(fmt.Sprintf("stage: rule D1: the dispatcher sent %d events to %d, which is no subscriber", n, id))
+	}
+	if sent, asked := e.sent.Add(n), e.Subscription.asked.Load(); sent > asked {
+		panic(fmt.Sprintf("stage: rule D2: the dispatcher has sent %d events to a subscriber that asked for %d", sent, asked))
+	}
+	if r.observing() {
+		r.observe(Message{Kind: MessageEvents, From: r.name(), To: e.Consumer(), Sub: &e.Subscription, N: n, Events: events})
+	}
+	if !e.deliver(message[Out]{kind: msgEvents, sub: &e.Subscription, events: events}) {
+		e.Subscription.refused.Add(n)
+		r.outcome.refused = append(r.outcome.refused, refusal[Out]{e, events})
+	}
+}
+
+func (r *run[In, Out]) Filtered(id SubID, n int) {
+	if e := r.edges[id]; e != nil {
+		e.filtered.Add(int64(n))
+	}
+}
+
+func (r *run[In, Out]) Lagged(id SubID, n int) {
+	if e := r.edges[id]; e != nil {
+		e.lagged.Add(int64(n))
+	}
+}
+
+func (r *run[In, Out]) Dropped(n int) { r.outcome.dropped += n }
+func (r *run[In, Out]) Discarded(events []Out) {
+	r.outcome.discarded = append(r.outcome.discarded, events...)
+}
+
+func (r *run[In, Out]) Refuse(id SubID, e error) {
+	r.outcome.rejected = append(r.outcome.rejected, rejection{id, e})
+}
+
+func (r *run[In, Out]) Due(mark any) {
+	r.outcome.due = append(r.outcome.due, mark.(*call[Out]))
+}
+
+// conclusions acts on what a dispatcher reported. What closed mailboxes refused goes in front of what
+// waits, in order; the demand of those consumers is void, and their end is on its way.
+func (r *run[In, Out]) conclusions() {
+	o := r.outcome
+	if o.refused == nil && o.rejected == nil && o.due == nil && o.discarded == nil {
+		return
+	}
+	r.outcome = outcome[Out]{}
+	for i := len(o.refused) - 1; i >= 0; i-- {
+		r.disp.Cancel(o.refused[i].e.id)
+		r.takeBack(o.refused[i].e, o.refused[i].events)
+	}
+	if len(o.discarded) > 0 {
+		r.discard(o.discarded)
+	}
+	for _, rejected := range o.rejected {
+		if e := r.edges[rejected.id]; e != nil {
+			r.dropEdge(e)
+			r.tell(e, msgCancelled, 0, rejected.err)
+			r.callConsumerGone(e, Cancellation{Kind: Cancelled, Reason: rejected.err})
+			r.checkAbandoned()
+		}
+	}
+	for _, c := range o.due {
+		delete(r.marked, c)
+		r.invoke(c)
+	}
+}
+
+// takeBack puts events that a consumer did not begin where the dispatcher says: in front of everything
+// that waits, or of what waits for the others of a partition; of a broadcast they are lost.
+func (r *run[In, Out]) takeBack(e *edge[Out], events []Out) {
+	if len(events) == 0 {
+		return
+	}
+	r.takenBack.Add(int64(len(events)))
+	again, lost := r.disp.HandBack(e.request, events)
+	r.outputLost.Add(int64(lost))
+	r.buf.PutFront(again)
+	r.flushing = true
+	r.publish()
+}
+
+// store keeps events that nobody has asked for. What does not fit is discarded.
+func (r *run[In, Out]) store(events []Out) {
+	discarded := r.buf.Put(events)
+	r.publish()
+	if len(discarded) == 0 {
+		r.discarding = false
+		return
+	}
+	r.discard(discarded)
+}
+
+// discard counts and reports events for which there is no room: to the log once per episode.
+func (r *run[In, Out]) discard(events []Out) {
+	r.discarded.Add(int64(len(events)))
+	if !r.discarding {
+		r.discarding = true
+		r.log(slog.LevelWarn, "stage: buffer is full, events are discarded",
+			"stage", r.name(), "discarded", len(events), "buffer_size", r.h.conf.bufferSize)
+	}
+	if hook := r.def.onDiscard; hook != nil {
+		r.ends(r.guard(inDiscard, func() error { hook(r.ctx, events); return nil }))
+	}
+}
+
+// serveBuffer dispatches what waits, as far as there is demand, and calls the DoAfter and
+// TellAfter whose turn has come.
+func (r *run[In, Out]) serveBuffer() {
+	if r.accumulating {
+		r.keepBuffered()
+		return
+	}
+	r.flush()
+	for r.verdict == nil {
+		if c, ok := r.buf.Due(); ok {
+			r.behindQueues(c)
+			continue
+		}
+		live := min(r.disp.Live(), int64(r.buf.Len()))
+		if live <= 0 {
+			return
+		}
+		rest := r.dispatch(r.buf.Take(int(live)))
+		if len(rest) > 0 {
+			panic("stage: rule D3: the dispatcher returned events while it had demand for them")
+		}
+		r.conclusions()
+		r.flush()
+		r.publish()
+	}
+}
+
+// behindQueues makes a call whose turn has come in the buffer: at once, or behind what the dispatcher keeps.
+func (r *run[In, Out]) behindQueues(c *call[Out]) {
+	if r.queueing != nil && !r.queueing.Mark(c) {
+		if r.marked == nil {
+			r.marked = map[*call[Out]]bool{}
+		}
+		r.marked[c] = true
+		return
+	}
+	r.invoke(c)
+}
