@@ -69,6 +69,9 @@ func (h *handle) Name() string { return h.conf.name }
 // Stages that belong together run in a [Pipeline], which starts them in order and ends them
 // together.
 func (h *handle) Run(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return &StageError{Stage: h.conf.name, Err: cause(ctx)}
+	}
 	s := &scope{label: h.conf.name, alone: true, done: make(chan struct{})}
 	return s.run(ctx, []member{h})
 }

@@ -13,6 +13,7 @@ import (
 // OnInit, in order; declared subscriptions, until all are answered; demand callbacks.
 type scope struct {
 	label  string // set before run, read-only after
+	number int    // which run of the pipeline it is; set before run, read-only after
 	alone  bool   // a stage by itself: no rules; set before run, read-only after
 	parent *scope // of a pipeline within a pipeline; set before run, read-only after
 
@@ -22,18 +23,17 @@ type scope struct {
 	failure *ending      // guarded by mu: the first failure
 	aborted *ending      // guarded by mu: the first abort from outside
 	last    *ending      // guarded by mu: how the last member ended; the result of a stage alone
+	result  *ending      // guarded by mu: how it all ended
+
+	stopped func(*handle) bool // guarded by mu: what the first Stop said is inside; nil before
 
 	opened bool   // guarded by mu: the parent counts this scope as a member
 	onOver func() // set before run, read-only after; nil for none
 	done   chan struct{}
-	result *ending // written before done is closed
 }
 
 // run runs the members from begin to end.
 func (s *scope) run(ctx context.Context, ms []member) error {
-	if ctx.Err() != nil {
-		return &StageError{Stage: s.label, Err: cause(ctx)}
-	}
 	if err := s.open(ctx, ms); err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (s *scope) run(ctx context.Context, ms []member) error {
 	if !unwatch() {
 		<-told
 	}
-	return s.result.reason
+	return s.end().reason
 }
 
 // open opens every member's mailbox. If one refuses, those before it are ended again and nothing
@@ -71,7 +71,17 @@ func (s *scope) open(ctx context.Context, ms []member) error {
 		}
 		s.mu.Lock()
 		s.runs = append(s.runs, c)
+		e, stopped := s.aborted, s.stopped
+		if e == nil {
+			e = s.failure
+		}
 		s.mu.Unlock()
+		if e != nil { // it came while the members were opening
+			c.abort(e)
+		}
+		if stopped != nil {
+			c.stop(stopped)
+		}
 	}
 	s.mu.Lock()
 	s.opened = true
@@ -140,13 +150,23 @@ func (s *scope) root() *scope {
 }
 
 func (s *scope) stop(inside func(*handle) bool) {
+	s.mu.Lock()
+	if s.stopped == nil {
+		s.stopped = inside
+	}
+	s.mu.Unlock()
 	for _, c := range s.members() {
 		c.stop(inside)
 	}
 }
 
 func (s *scope) finished() <-chan struct{} { return s.done }
-func (s *scope) end() *ending              { return s.result }
+
+func (s *scope) end() *ending {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.result
+}
 
 func (s *scope) runsOn(goroutine uint64) bool {
 	for _, c := range s.members() {
@@ -158,7 +178,12 @@ func (s *scope) runsOn(goroutine uint64) bool {
 }
 
 func (s *scope) stats() Stats {
-	st := Stats{Stage: s.label, Kind: kindPipeline, Running: true}
+	s.mu.Lock()
+	st := Stats{Stage: s.label, Kind: kindPipeline, Running: s.left > 0, Runs: s.number}
+	if s.result != nil {
+		st.Err = s.result.reason
+	}
+	s.mu.Unlock()
 	for _, c := range s.members() {
 		st.Members = append(st.Members, c.stats())
 	}
@@ -178,7 +203,10 @@ func (s *scope) ended(e *ending, spared bool) {
 		s.failure = e
 	}
 	over, opened := s.left == 0, s.opened
-	runs := s.runs[:len(s.runs):len(s.runs)]
+	if over {
+		s.conclude()
+	}
+	result, runs := s.result, s.runs[:len(s.runs):len(s.runs)]
 	s.mu.Unlock()
 
 	if fails {
@@ -189,6 +217,17 @@ func (s *scope) ended(e *ending, spared bool) {
 	if !over {
 		return
 	}
+	if s.onOver != nil {
+		s.onOver()
+	}
+	if s.parent != nil && opened {
+		s.parent.ended(result, false)
+	}
+	close(s.done)
+}
+
+// conclude says how it all ended. The caller holds mu.
+func (s *scope) conclude() {
 	switch {
 	case s.failure != nil:
 		s.result = s.failure
@@ -199,13 +238,6 @@ func (s *scope) ended(e *ending, spared bool) {
 	default:
 		s.result = &ending{clean: true, completed: true}
 	}
-	if s.onOver != nil {
-		s.onOver()
-	}
-	if s.parent != nil && opened {
-		s.parent.ended(s.result, false)
-	}
-	close(s.done)
 }
 
 // stopRun has a run drain and waits for it, or aborts it when ctx ends first.

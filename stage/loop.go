@@ -188,6 +188,9 @@ func (r *run[In, Out]) receive(m message[In]) {
 		r.connectDeclared()
 	case msgRelease:
 		r.released = true
+		if r.hadConsumer {
+			r.checkAbandoned()
+		}
 	}
 }
 

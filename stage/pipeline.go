@@ -35,6 +35,7 @@ func NewPipeline(stages ...Stage) *Pipeline { return newPipeline(stages) }
 
 // newPipeline must be called by the exported function directly, for the call site.
 func newPipeline(stages []Stage) *Pipeline {
+	stages = append([]Stage(nil), stages...)
 	p := &Pipeline{name: kindPipeline + " " + callSite(2), stages: stages}
 	seen := map[*handle]bool{}
 	for i, s := range stages {
@@ -84,6 +85,9 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	if p.fault != nil {
 		return p.fault
 	}
+	if ctx.Err() != nil {
+		return &StageError{Stage: p.name, Err: cause(ctx)}
+	}
 	s := &scope{label: p.name, done: make(chan struct{})}
 	if err := p.begin(s); err != nil {
 		return err
@@ -103,6 +107,7 @@ func (p *Pipeline) begin(s *scope) error {
 	}
 	p.run = s
 	p.runs++
+	s.number = p.runs
 	s.onOver = func() { p.over(s) }
 	return nil
 }
@@ -110,7 +115,6 @@ func (p *Pipeline) begin(s *scope) error {
 // over forgets the run that has ended.
 func (p *Pipeline) over(s *scope) {
 	last := s.stats()
-	last.Running = false
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.run == s {
