@@ -60,9 +60,9 @@
 // A stage is for what happens at the same time as something else, waits for something else, or
 // fails by itself. It is not a way to structure code: three functions called one after the other
 // in one callback are faster, and easier to read, than three stages. Between two stages a batch
-// costs about as much as two sends on a channel, whatever its size; with a max demand of 1 that is
-// the price of every event. If there is one source, a fixed number of workers and nothing to slow
-// down, a channel or an errgroup with a limit will do.
+// and the ask for it cost half a microsecond to one, whatever the size of the batch; with a max
+// demand of 1 that is the price of every event. If there is one source, a fixed number of workers
+// and nothing to slow down, a channel or an errgroup with a limit will do.
 //
 // # Demand
 //
@@ -114,7 +114,8 @@
 // With [Manual] a subscription never asks by itself:
 //
 //   - [Subscription.Ask] asks, from any goroutine; the first ask is made in [OnSubscribe]
-//   - [Subscription.Hold], in the callback, says that events are not finished when it returns
+//   - [Subscription.Hold], in the callback, says that events are not finished when it returns; it
+//     comes before the work is handed out, or a result may be home before it
 //   - [Subscription.Tell] brings a result back to the stage's goroutine, in that run only
 //   - [Subscription.Next] says that one held event is finished, and asks for one more
 //

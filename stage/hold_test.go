@@ -307,3 +307,32 @@ func TestBuilderThatHandsOutWork(t *testing.T) {
 		require.Equal(t, total/2*time.Second, time.Since(began))
 	})
 }
+
+// A producer-consumer that holds what it was given: results come home by sub.Tell, what is made of
+// them is emitted by Tell, and the end waits for all of it.
+func TestProducerConsumerThatHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, s := stage.FromSlice(upTo(10)), newGatherer[int]()
+		var pc *stage.ProducerConsumer[int, int]
+		pc = stage.NewProducerConsumer(func(_ context.Context, events []int, from *stage.Subscription) ([]int, error) {
+			err := from.Hold(len(events))
+			for _, e := range events {
+				time.AfterFunc(time.Duration(e%3+1)*time.Second, func() {
+					pc.Tell(func(context.Context) ([]int, error) { return []int{10 * e}, from.Next(1) })
+				})
+			}
+			return nil, err
+		}, stage.OnSubscribe(func(_ context.Context, sub *stage.Subscription) error { return sub.Ask(3) }))
+		flushed := false
+		pc.OnComplete(func(context.Context) ([]int, error) { flushed = true; return []int{-1}, stage.ErrDone })
+		pc.SubscribeTo(p, stage.Manual())
+		s.SubscribeTo(pc, stage.MaxDemand(2))
+		f := startFlow(t, p, pc, s)
+		require.EqualValues(t, 3, pc.Stats().Input.InHand)
+		f.finish()
+		require.True(t, flushed)
+		got := s.events()
+		require.Equal(t, -1, got[len(got)-1], "what OnComplete emits comes last")
+		require.ElementsMatch(t, []int{0, 10, 20, 30, 40, 50, 60, 70, 80, 90, -1}, got)
+	})
+}

@@ -257,3 +257,67 @@ func TestBothModesSideBySide(t *testing.T) {
 		f.stop()
 	})
 }
+
+func TestTwoSubscriptionsOfOnePairHaveTheirOwnDemand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newSource()
+		subs := map[string]*stage.Subscription{}
+		got := map[string][]int{}
+		c := stage.NewConsumer(func(_ context.Context, events []int, from *stage.Subscription) error {
+			got[from.Label()] = append(got[from.Label()], events...)
+			return nil
+		}, stage.OnSubscribe(func(_ context.Context, sub *stage.Subscription) error {
+			subs[sub.Label()] = sub
+			return nil
+		}))
+		c.SubscribeTo(p, stage.Manual(), stage.Label("a"), stage.AllowDuplicate())
+		c.SubscribeTo(p, stage.Manual(), stage.Label("b"), stage.AllowDuplicate())
+		f := startFlow(t, p, c)
+		require.NoError(t, subs["a"].Ask(1))
+		require.NoError(t, subs["b"].Ask(2))
+		f.rest()
+		p.push(t, 1, 2, 3)
+		require.Equal(t, map[string][]int{"a": {3}, "b": {1, 2}}, got)
+		require.NoError(t, subs["b"].Ask(3))
+		f.rest()
+		p.push(t, 4)
+		require.Equal(t, []int{1, 2, 4}, got["b"])
+		f.stop()
+	})
+}
+
+// Cancel is a request: what is on its way still comes, what is not asked for does not.
+func TestEventsOnTheirWayComeAfterCancel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newSource(stage.KeepRunning())
+		var sub *stage.Subscription
+		var got []int
+		var end stage.Cancellation
+		c := stage.NewConsumer(func(_ context.Context, events []int, _ *stage.Subscription) error {
+			time.Sleep(time.Second)
+			got = append(got, events...)
+			return nil
+		}, stage.OnSubscribe(func(_ context.Context, s *stage.Subscription) error { sub = s; return s.Ask(10) }))
+		c.OnCancel(func(_ context.Context, _ *stage.Subscription, e stage.Cancellation) error {
+			require.Equal(t, upTo(4), got)
+			end = e
+			return nil
+		})
+		c.SubscribeTo(p, stage.Manual(), stage.Cancel(stage.CancelTemporary))
+		f := startFlow(t, p, c)
+		p.push(t, 0, 1)
+		p.push(t, 2, 3)
+		require.NoError(t, sub.Cancel(stage.ErrKilled))
+		require.NoError(t, sub.Cancel(nil), "a second one changes nothing")
+		synctest.Wait()
+		p.push(t, 4)
+		require.EqualValues(t, 1, p.Stats().Output.Buffered, "the demand went with the request")
+		time.Sleep(time.Minute)
+		f.rest()
+		require.Equal(t, stage.Cancelled, end.Kind)
+		require.ErrorIs(t, end.Reason, stage.ErrKilled)
+		require.Equal(t, upTo(4), got)
+		require.False(t, c.Stats().Running, "its last subscription has ended: it completes")
+		f.abort()
+	})
+}

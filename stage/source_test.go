@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"math"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -145,6 +146,39 @@ func TestFromSeqThatPanicsEndsItsStage(t *testing.T) {
 		require.ErrorAs(t, err, &crash)
 		require.Equal(t, "demand", crash.Callback)
 		require.Equal(t, upTo(5), s.events())
+	})
+}
+
+func TestFromSeqThatCallsGoexitEndsItsStage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := stage.FromSeq(func(yield func(int) bool) {
+			yield(1)
+			runtime.Goexit()
+		})
+		s := newGatherer[int]()
+		s.SubscribeTo(p, stage.MaxDemand(1))
+		f := startFlow(t, p, s)
+		require.ErrorIs(t, f.end(), stage.ErrGoexit)
+		require.Equal(t, []int{1}, s.events())
+	})
+}
+
+// What an iterator does wrong when it is cut off is not lost, where nothing worse has happened.
+func TestFromSeqThatPanicsWhenItIsCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		boom := errors.New("boom")
+		p := stage.FromSeq(func(yield func(int) bool) {
+			for yield(1) {
+			}
+			panic(boom)
+		})
+		s := newGatherer[int]()
+		s.SubscribeTo(p, stage.Manual())
+		f := startFlow(t, p, s)
+		require.NoError(t, s.sub.Ask(1))
+		f.rest()
+		require.ErrorIs(t, f.Stop(t.Context()), boom)
+		require.ErrorIs(t, f.end(), boom)
 	})
 }
 

@@ -163,8 +163,9 @@ func (s *Subscription) SetDemand(max, min int) error {
 // are not finished when it returns: work on them goes on elsewhere. Until [Subscription.Release]
 // says that they are, the stage does not complete and Stop waits. It may be called only by the
 // events callback that received them, several times, for at most their number; else it returns
-// [ErrInvalidHold]. Holding does not touch demand. Events that are held when the stage fails or
-// is aborted are counted lost.
+// [ErrInvalidHold]. Call it before the work is handed out: what is not held cannot be released.
+// Holding does not touch demand. Events that are held when the stage fails or is aborted are
+// counted lost.
 func (s *Subscription) Hold(n int) error {
 	if n < 1 {
 		return ErrInvalidHold
