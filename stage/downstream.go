@@ -31,6 +31,12 @@ type outlet[Out any] struct {
 	pause         time.Duration
 	timer         *time.Timer
 
+	feed    feed[Out]   // instead of demand; nil for none
+	inlet   *inlet[Out] // the feed, if it is a channel
+	fedOpen int64       // open, as the feed was told
+	fedAll  bool        // the feed has nothing more
+	news    bool        // the feed has something to say
+
 	hadConsumer bool
 	admitting   *edge[Out]   // OnConsumer is being asked about it
 	spared      bool         // all subscribers are temporary, at the end
@@ -159,6 +165,9 @@ func (r *run[In, Out]) callConsumerGone(e *edge[Out], c Cancellation) {
 // checkAbandoned ends a stage of a pipeline that has had subscribers and has none left (R2).
 func (r *run[In, Out]) checkAbandoned() {
 	if r.verdict != nil || r.scope.alone || r.h.conf.keepRunning || len(r.edges) > 0 || r.def.out.awaited() {
+		return
+	}
+	if r.feed != nil && r.feed.patient() {
 		return
 	}
 	if r.finishing && r.buf.Len() == 0 && r.heldNow.Load() == 0 {
@@ -334,8 +343,15 @@ func (r *run[In, Out]) serveBuffer() {
 // callDemand asks the source for what is open: live demand, less what it owes and what waits.
 // It does so once; if more is open afterwards, the mailbox comes first.
 func (r *run[In, Out]) callDemand() {
+	if !r.released || r.finishing || r.verdict != nil || r.timer != nil {
+		return
+	}
+	if r.feed != nil {
+		r.follow()
+		return
+	}
 	want := r.open()
-	if want <= 0 || !r.released || r.finishing || r.verdict != nil || r.timer != nil {
+	if want <= 0 {
 		return
 	}
 	r.owed += want
