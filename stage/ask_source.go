@@ -16,8 +16,15 @@ func (r *run[In, Out]) open() int64 {
 
 // askSource asks once; if more is open afterwards, the mailbox comes first.
 func (r *run[In, Out]) askSource() {
+	if !r.released || r.finishing || r.verdict != nil || r.timer != nil {
+		return
+	}
+	if r.feed != nil {
+		r.follow()
+		return
+	}
 	want := r.open()
-	if want <= 0 || !r.released || r.finishing || r.verdict != nil || r.timer != nil {
+	if want <= 0 {
 		return
 	}
 	r.owed += want

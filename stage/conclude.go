@@ -10,7 +10,7 @@ import (
 // not begun go back; the neighbours are told; the end is known to handle, launcher and pipeline.
 // A step that is lost to Goexit is not repeated: a new goroutine goes on with the next (main).
 func (r *run[In, Out]) conclude() {
-	steps := [...]func(){r.terminate, r.releaseSource, r.refuse, r.goUp, r.goDown, r.finalize}
+	steps := [...]func(){r.terminate, r.releaseSource, r.closeFeed, r.refuse, r.goUp, r.goDown, r.finalize}
 	for r.concluding < len(steps) {
 		r.concluding++
 		steps[r.concluding-1]()

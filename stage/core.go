@@ -23,6 +23,7 @@ type core struct {
 	callback atomic.Uint32          // the callback in progress, as a callbackName; 0: none
 	onGo     atomic.Uint64          // number of the stage goroutine
 	aside    atomic.Uint64          // number of a goroutine that does what the stage goroutine waits for; 0: none
+	pumping  atomic.Uint64          // number of the goroutine that reads for the stage; 0: none
 	heldNow  atomic.Int64           // events held, over all subscriptions
 	handled  atomic.Int64           // events finished
 
@@ -205,7 +206,7 @@ func (c *core) releaseHeld(n int64) {
 }
 
 func (c *core) runsOn(goroutine uint64) bool {
-	return c.onGo.Load() == goroutine || c.aside.Load() == goroutine
+	return c.onGo.Load() == goroutine || c.aside.Load() == goroutine || c.pumping.Load() == goroutine
 }
 
 func (c *core) finished() <-chan struct{} { return c.done }

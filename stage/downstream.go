@@ -38,6 +38,12 @@ type outlet[Out any] struct {
 	pause         time.Duration
 	timer         *time.Timer
 
+	feed    feed[Out]   // instead of demand; nil for none
+	inlet   *inlet[Out] // the feed, if it is a channel
+	fedOpen int64       // open, as the feed was told
+	fedAll  bool        // the feed has nothing more
+	news    bool        // the feed has something to say
+
 	hadConsumer bool
 	admitting   *edge[Out]   // OnConsumer is being asked about it
 	spared      bool         // all subscribers are temporary, at the end
@@ -177,6 +183,9 @@ func (r *run[In, Out]) callConsumerGone(e *edge[Out], c Cancellation) {
 // not before all that are declared have come.
 func (r *run[In, Out]) checkAbandoned() {
 	if r.verdict != nil || !r.released || r.scope.alone || r.h.conf.keepRunning || len(r.edges) > 0 || r.def.out.awaited() {
+		return
+	}
+	if r.feed != nil && r.feed.patient() {
 		return
 	}
 	if r.finishing && r.buf.Len() == 0 && r.heldNow.Load() == 0 {

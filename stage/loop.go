@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime/debug"
+	"time"
 
 	"github.com/go-genstage/genstage/internal/goid"
 	"github.com/go-genstage/genstage/internal/mailbox"
@@ -19,6 +20,7 @@ type definition[In, Out any] struct {
 	out *outPort[Out]
 
 	produce    func() (demand demandFunc[Out], release func()) // per run
+	newFeed    func(run *core, wake func()) feed[Out]          // per run; instead of produce
 	events     func(context.Context, []In, *Subscription) ([]Out, error)
 	onCancel   func(context.Context, *Subscription, Cancellation) ([]Out, error)
 	onComplete func(context.Context) ([]Out, error)
@@ -71,6 +73,7 @@ func newRun[In, Out any](ctx context.Context, s *scope, h *handle, def definitio
 	r.ring = r.box.Ring
 	if def.out != nil {
 		r.openOutlet()
+		r.openFeed()
 	}
 	go r.main() // ends with the run; everyone who waits for the run waits for it, through done
 	return r
@@ -128,17 +131,25 @@ func (r *run[In, Out]) take() bool {
 	return false
 }
 
-// park waits for the bell or the poll timer. Nothing else ever blocks a stage.
+// park waits for the bell, the poll timer or the channel of FromChannel. Nothing else ever blocks
+// a stage.
 func (r *run[In, Out]) park() {
-	if r.timer == nil {
+	wanted := r.wanted()
+	if r.timer == nil && wanted == nil {
 		<-r.box.Bell()
 		return
 	}
+	var tick <-chan time.Time
+	if r.timer != nil {
+		tick = r.timer.C
+	}
 	select {
 	case <-r.box.Bell():
-	case <-r.timer.C:
+	case <-tick:
 		r.timer = nil
 		r.owed = 0 // not wake: the pause goes on doubling
+	case event, ok := <-wanted:
+		r.came(event, ok)
 	}
 }
 
@@ -172,6 +183,7 @@ func (r *run[In, Out]) receive(m message[In]) {
 
 	case msgWake:
 		r.woken.Store(false)
+		r.news = true
 		r.wake()
 	case msgSubscribeTo:
 		r.subscribeTo(m.arg.(*edge[In]))
@@ -206,7 +218,7 @@ func (r *run[In, Out]) settle() {
 		r.workQueue()
 		r.checkInput()
 	}
-	if r.def.produce != nil || r.def.onDemand != nil {
+	if r.def.produce != nil || r.def.onDemand != nil || r.feed != nil {
 		r.askSource()
 	}
 	if r.finishing && r.verdict == nil && r.heldNow.Load() == 0 {
@@ -243,6 +255,10 @@ func (r *run[In, Out]) finish() {
 	if r.finishing || r.verdict != nil {
 		return
 	}
+	if r.feed != nil && !r.fedAll {
+		r.stopFeed(nil) // what it has comes first
+		return
+	}
 	r.finishing = true
 	r.stopTimer()
 	if r.def.in != nil {
@@ -259,12 +275,16 @@ func (r *run[In, Out]) checkDelivered() {
 
 // stopNow begins to drain.
 func (r *run[In, Out]) stopNow(inside func(*handle) bool) {
-	if r.def.produce != nil {
+	switch {
+	case r.def.produce != nil:
 		r.finish()
 		r.setMode(false)
-		return
+	case r.feed != nil:
+		r.stopFeed(inside)
+		r.setMode(false)
+	default:
+		r.cancelOutside(inside)
 	}
-	r.cancelOutside(inside)
 }
 
 // The launcher's phases.

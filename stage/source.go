@@ -34,8 +34,44 @@ func FromSeq[T any](seq iter.Seq[T], opts ...ProducerOption) *Producer[T] {
 	if seq == nil {
 		panic("stage: FromSeq: nil iterator")
 	}
-	p := newProducer(func() (demandFunc[T], func()) { return pullBatches(seq) }, opts)
+	p := newProducer(func() (demandFunc[T], func()) {
+		return pull(func(want *int, yield func([]T) bool) error { return inBatches(seq, want, yield) })
+	}, opts)
 	p.conf.repeat = true
+	return p
+}
+
+// FromSeq2 is FromSeq for an iterator that can fail: the first error that is not nil ends the
+// producer, with that error, when the events before it have been emitted; the value beside it is
+// dropped, and the iterator sees its yield return false. An error is looked for only while there is
+// demand, as events are. [ErrDone] ends the producer normally. FromSeq2 panics if seq is nil.
+func FromSeq2[T any](seq iter.Seq2[T, error], opts ...ProducerOption) *Producer[T] {
+	if seq == nil {
+		panic("stage: FromSeq2: nil iterator")
+	}
+	p := newProducer(func() (demandFunc[T], func()) {
+		return pull(func(want *int, yield func([]T) bool) error { return inBatches2(seq, want, yield) })
+	}, opts)
+	p.conf.repeat = true
+	return p
+}
+
+// FromChannel makes a producer of what is sent on a channel, which completes when the channel is
+// closed and empty. It receives only while its subscribers wait for events, never more than they
+// wait for, and passes on what there is: it does not wait for a batch to be full. Whatever the
+// channel does, the stage stays responsive.
+//
+// Stop stops receiving; what has been received is delivered, what has not stays in the channel.
+// Nothing is ever on the way between the channel and the stage, so an Abort takes no event out of
+// the channel either. Each run goes on with the same channel; several producers may share one.
+//
+// FromChannel panics if the channel is nil.
+func FromChannel[T any](ch <-chan T, opts ...ProducerOption) *Producer[T] {
+	if ch == nil {
+		panic("stage: FromChannel: nil channel")
+	}
+	p := newProducer[T](nil, opts)
+	p.def.newFeed = func(*core, func()) feed[T] { return &inlet[T]{ch: ch} }
 	return p
 }
 
@@ -43,13 +79,14 @@ func FromSeq[T any](seq iter.Seq[T], opts ...ProducerOption) *Producer[T] {
 // mailbox, however much was asked.
 const maxPull = 4096
 
-// pullBatches pulls a sequence batch by batch: one switch between coroutines for each, not for
-// each event.
-func pullBatches[T any](seq iter.Seq[T]) (demandFunc[T], func()) {
+// pull pulls batches of a sequence: one switch between coroutines for each, not for each event.
+// each ranges over the sequence, and yields as many events at once as *want says.
+func pull[T any](each func(want *int, yield func([]T) bool) error) (demandFunc[T], func()) {
 	// written between two calls of next, read within one
 	var (
 		want int
 		run  *core
+		end  error
 	)
 	next, stop := iter.Pull(func(yield func([]T) bool) {
 		run.aside.Store(goid.Current()) // what it calls is called from the stage
@@ -59,22 +96,22 @@ func pullBatches[T any](seq iter.Seq[T]) (demandFunc[T], func()) {
 				run.trace = debug.Stack()
 			}
 		}()
-		inBatches(seq, &want, yield)
+		end = each(&want, yield)
 		returned = true
 	})
 	return func(ctx context.Context, demand int) ([]T, error) {
 		want = min(demand, maxPull)
 		run, _ = ctx.Value(coreKey{}).(*core)
 		batch, ok := next()
-		if !ok {
+		if !ok && end == nil {
 			return nil, ErrDone
 		}
-		return batch, nil
+		return batch, end
 	}, stop
 }
 
 // inBatches yields the events of seq, as many at once as want says.
-func inBatches[T any](seq iter.Seq[T], want *int, yield func([]T) bool) {
+func inBatches[T any](seq iter.Seq[T], want *int, yield func([]T) bool) error {
 	var batch []T
 	for event := range seq {
 		if batch == nil {
@@ -82,7 +119,7 @@ func inBatches[T any](seq iter.Seq[T], want *int, yield func([]T) bool) {
 		}
 		if batch = append(batch, event); len(batch) >= *want {
 			if !yield(batch) {
-				return
+				return nil
 			}
 			batch = nil
 		}
@@ -90,4 +127,31 @@ func inBatches[T any](seq iter.Seq[T], want *int, yield func([]T) bool) {
 	if len(batch) > 0 {
 		yield(batch)
 	}
+	return nil
+}
+
+// inBatches2 is inBatches up to the first error.
+func inBatches2[T any](seq iter.Seq2[T, error], want *int, yield func([]T) bool) error {
+	var batch []T
+	for event, err := range seq {
+		if err != nil {
+			if len(batch) > 0 {
+				yield(batch)
+			}
+			return err
+		}
+		if batch == nil {
+			batch = make([]T, 0, *want)
+		}
+		if batch = append(batch, event); len(batch) >= *want {
+			if !yield(batch) {
+				return nil
+			}
+			batch = nil
+		}
+	}
+	if len(batch) > 0 {
+		yield(batch)
+	}
+	return nil
 }

@@ -130,6 +130,11 @@ func (r *run[In, Out]) stats() Stats {
 		Emitted: r.emitted.Load(), TakenBack: r.takenBack.Load(), Dispatched: r.dispatched.Load(), Departed: r.departed.Load(),
 		Copies: r.copies.Load(), Discarded: r.discarded.Load(), Dropped: r.dropped.Load(), Held: r.keptEvents.Load(), Lost: r.outputLost.Load(), Buffered: r.buffered.Load(),
 	}
+	if r.feed != nil {
+		waiting := int64(r.feed.waiting())
+		s.Output.Emitted += waiting
+		s.Output.Buffered += waiting
+	}
 	return s
 }
 
