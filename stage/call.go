@@ -50,7 +50,7 @@ func (r *run[In, Out]) called(c *call[Out]) {
 	switch {
 	case !c.after:
 		r.invoke(c)
-	case r.queueHead < len(r.queue):
+	case r.queueHead < len(r.queue) || r.expansion != nil:
 		r.queue = append(r.queue, message[In]{kind: msgCall, arg: c})
 	default:
 		r.behindBuffer(c)

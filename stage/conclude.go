@@ -21,8 +21,12 @@ func (r *run[In, Out]) conclude() {
 func (r *run[In, Out]) terminate() {
 	r.stopTimer()
 	if r.hand.n > 0 {
-		failed := r.hand.sub.holdable.Swap(0)
-		r.failed.Add(failed)
+		begun := r.hand.sub.holdable.Swap(0)
+		if r.expansion != nil && r.aborting.Load() == r.verdict { // an expansion was cut short
+			r.inputLost.Add(begun)
+		} else {
+			r.failed.Add(begun)
+		}
 		r.hand.events, r.hand.n = r.hand.events[r.hand.n:], 0
 	}
 	if c := r.calling; c != nil { // Goexit in a Do
@@ -36,6 +40,7 @@ func (r *run[In, Out]) terminate() {
 
 // releaseSource frees what a ready-made producer holds.
 func (r *run[In, Out]) releaseSource() {
+	r.stopExpansion()
 	if r.outlet.releaseDemand != nil {
 		r.survive(r.guard(inTerminate, func() error { r.releaseDemand(); return nil }))
 	}

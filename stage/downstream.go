@@ -29,6 +29,8 @@ type outlet[Out any] struct {
 	kept         []kept[Out]
 	granted      int64 // with OnDemand: events for which input may be begun
 
+	expansion *expansion[Out] // of the batch in hand; nil for none
+
 	demand        demandFunc[Out]
 	releaseDemand func()
 	released      bool        // demand callbacks may begin

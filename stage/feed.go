@@ -94,8 +94,8 @@ type inlet[T any] struct {
 	ended bool
 }
 
-// wanted returns the channel to park on; nil when nothing may be received.
-func (r *run[In, Out]) wanted() <-chan Out {
+// parkOn returns the channel to park on; nil when nothing may be received.
+func (r *run[In, Out]) parkOn() <-chan Out {
 	if r.inlet == nil || r.inlet.ended || r.fedOpen == 0 || r.finishing {
 		return nil
 	}

@@ -3,6 +3,7 @@ package stage
 import (
 	"context"
 	"errors"
+	"iter"
 	"runtime/debug"
 	"time"
 
@@ -22,6 +23,7 @@ type definition[In, Out any] struct {
 	produce    func() (demand demandFunc[Out], release func()) // per run
 	newFeed    func(run *core, wake func()) feed[Out]          // per run; instead of produce
 	events     func(context.Context, []In, *Subscription) ([]Out, error)
+	expand     func(context.Context, []In, *Subscription) iter.Seq2[Out, error] // instead of events
 	onCancel   func(context.Context, *Subscription, Cancellation) ([]Out, error)
 	onComplete func(context.Context) ([]Out, error)
 	onDiscard  func(context.Context, []Out)
@@ -134,7 +136,7 @@ func (r *run[In, Out]) take() bool {
 // park waits for the bell, the poll timer or the channel of FromChannel. Nothing else ever blocks
 // a stage.
 func (r *run[In, Out]) park() {
-	wanted := r.wanted()
+	wanted := r.parkOn()
 	if r.timer == nil && wanted == nil {
 		<-r.box.Bell()
 		return
@@ -221,7 +223,7 @@ func (r *run[In, Out]) settle() {
 	if r.def.produce != nil || r.def.onDemand != nil || r.feed != nil {
 		r.askSource()
 	}
-	if r.finishing && r.verdict == nil && r.heldNow.Load() == 0 {
+	if r.finishing && r.verdict == nil && r.heldNow.Load() == 0 && r.expansion == nil {
 		r.checkDelivered()
 	}
 	r.publish()

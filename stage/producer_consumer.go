@@ -32,8 +32,15 @@ func NewProducerConsumer[In, Out any](
 	if handle == nil {
 		panic("stage: NewProducerConsumer: nil callback")
 	}
+	p := newProducerConsumer[In, Out](opts)
+	p.def.events = handle
+	return p
+}
+
+// newProducerConsumer must be called by the exported constructor directly, for the call site.
+func newProducerConsumer[In, Out any](opts []ProducerConsumerOption) *ProducerConsumer[In, Out] {
 	p := &ProducerConsumer[In, Out]{}
-	p.init(kindProducerConsumer, 1)
+	p.init(kindProducerConsumer, 2)
 	for _, o := range opts {
 		if o == nil {
 			p.conf.fault("a nil ProducerConsumerOption")
@@ -42,7 +49,7 @@ func NewProducerConsumer[In, Out any](
 		o.forProducerConsumer(&p.conf)
 	}
 	p.in.h, p.out.h = &p.handle, &p.handle
-	p.def = definition[In, Out]{in: &p.in, out: &p.out, events: handle}
+	p.def = definition[In, Out]{in: &p.in, out: &p.out}
 	p.newRun = func(ctx context.Context, s *scope) controller {
 		r := newRun(ctx, s, &p.handle, p.def)
 		p.out.opened(r.serve)

@@ -1,0 +1,165 @@
+package stage
+
+import "errors"
+
+// arrived takes a delivery. A consumer handles it at once; a producer-consumer queues it until
+// its own consumers ask.
+func (r *run[In, Out]) arrived(sub *Subscription, events []In) {
+	n := int64(len(events))
+	r.received.Add(n)
+	sub.received.Add(n)
+	switch {
+	case sub.state == subEnded:
+		r.handBack(sub, events)
+	case r.def.out != nil:
+		r.queued.Add(n)
+		r.queue = append(r.queue, message[In]{kind: msgEvents, sub: sub, events: events})
+	default:
+		r.queued.Add(n)
+		r.work(sub, events)
+	}
+}
+
+// upstreamSaid takes what a producer says behind its events: not before those are begun.
+func (r *run[In, Out]) upstreamSaid(m message[In]) {
+	if r.queueHead < len(r.queue) || r.expansion != nil {
+		r.queue = append(r.queue, m)
+		return
+	}
+	r.heard(m)
+}
+
+// workQueue begins what has arrived, in order, while there is downstream demand. A delivery that
+// has been begun is worked to its end.
+func (r *run[In, Out]) workQueue() {
+	r.expand()
+	for r.verdict == nil && r.expansion == nil && r.queueHead < len(r.queue) {
+		m := &r.queue[r.queueHead]
+		if m.kind == msgEvents && !r.mayBegin() {
+			return
+		}
+		taken := *m
+		*m = message[In]{}
+		if r.queueHead++; r.queueHead == len(r.queue) {
+			r.queue, r.queueHead = r.queue[:0], 0
+		}
+		switch taken.kind {
+		case msgEvents:
+			r.work(taken.sub, taken.events)
+		case msgCall:
+			r.behindBuffer(taken.arg.(*call[Out]))
+		default:
+			r.heard(taken)
+		}
+		r.serveBuffer()
+	}
+}
+
+// mayBegin reports whether a producer-consumer may begin a batch: its consumers have open demand, and OnDemand
+// has let it pass.
+func (r *run[In, Out]) mayBegin() bool {
+	return !r.finishing && r.wanted()
+}
+
+// work calls the events callback for one delivery, chunk by chunk. The events count as queued until
+// their chunk is begun.
+func (r *run[In, Out]) work(sub *Subscription, events []In) {
+	r.hand.sub, r.hand.events = sub, events
+	r.workHand()
+}
+
+// workHand works what is in hand to its end, or until an expander's output has to wait for demand.
+func (r *run[In, Out]) workHand() {
+	for len(r.hand.events) > 0 && r.verdict == nil && !r.finishing && r.expansion == nil {
+		sub := r.hand.sub
+		n := len(r.hand.events)
+		if !sub.options.manual {
+			n = sub.account.Chunk(n)
+		}
+		r.hand.n = n
+		r.queued.Add(-int64(n))
+		sub.holdable.Store(int64(n))
+		out, err := r.callEvents(r.hand.events[:n:n], sub)
+		if err != nil && !errors.Is(err, ErrDone) {
+			if errors.Is(err, errAborted) {
+				sub.holdable.Store(0)
+				r.queued.Add(int64(n))
+				r.hand.n = 0
+			}
+			r.fail(err) // what is in hand is counted by conclude
+			return
+		}
+		if r.expansion != nil {
+			r.expand()
+			return
+		}
+		r.endChunk(out)
+		if err != nil {
+			r.finish()
+		}
+	}
+	if r.verdict == nil && r.expansion == nil {
+		r.hand.sub, r.hand.events = nil, nil
+	}
+}
+
+// callEvents calls the events callback, or that of an expander, whose output is pulled by expand.
+func (r *run[In, Out]) callEvents(chunk []In, sub *Subscription) (out []Out, err error) {
+	err = r.guard(inEvents, func() error {
+		if r.def.expand != nil {
+			r.begin(r.def.expand(r.ctx, chunk, sub))
+			return nil
+		}
+		out, err = r.def.events(r.ctx, chunk, sub)
+		return err
+	})
+	return out, err
+}
+
+// endChunk ends the chunk in hand: its events have been handled, but for those that are held, what it
+// emitted is dispatched, and then the account may ask again.
+func (r *run[In, Out]) endChunk(out []Out) {
+	sub, n := r.hand.sub, r.hand.n
+	finished := sub.holdable.Swap(0)
+	r.handled.Add(finished)
+	sub.finished.Add(finished)
+	r.hand.events, r.hand.n = r.hand.events[n:], 0
+	r.emit(out)
+	if !sub.options.manual && sub.state == subActive {
+		if ask := sub.account.Handled(n); ask > 0 {
+			sub.ask(ask)
+		}
+	}
+}
+
+// checkInput completes the stage when its input is complete and handled: all its permanent
+// subscriptions are, or (in a pipeline: R3; while stopping) no subscription is left at all.
+func (r *run[In, Out]) checkInput() {
+	if r.inputDone || r.finishing || r.verdict != nil || r.queueHead < len(r.queue) || r.heldNow.Load() > 0 || r.expansion != nil {
+		return
+	}
+	complete := len(r.ups) == 0 && (r.stopping || r.hadUpstream && !r.scope.alone)
+	if r.permanentDone && !complete {
+		complete = true
+		for _, e := range r.ups {
+			complete = complete && e.mode() != CancelPermanent
+		}
+	}
+	if !complete {
+		return
+	}
+	r.inputDone = true
+	if r.def.onComplete == nil {
+		r.finish()
+		return
+	}
+	var out []Out
+	err := r.guard(inComplete, func() (err error) {
+		out, err = r.def.onComplete(r.ctx)
+		return err
+	})
+	if err == nil || errors.Is(err, ErrDone) {
+		r.emit(out)
+	}
+	r.ends(err)
+}
