@@ -23,12 +23,13 @@ type intake[In any] struct {
 		n      int  // the first n of them are in the callback
 	}
 
-	declaredMade  bool // the declared subscriptions have been made
-	isConnected   bool // connected is closed
-	unanswered    int  // declared subscriptions that the pipeline's start waits for
-	hadUpstream   bool // has had a subscription
-	permanentDone bool // a permanent subscription has completed
-	inputDone     bool // OnComplete has been called, or there is none
+	declaredMade  bool               // the declared subscriptions have been made
+	stopEarly     func(*handle) bool // Stop came before that
+	isConnected   bool               // connected is closed
+	unanswered    int                // declared subscriptions that the pipeline's start waits for
+	hadUpstream   bool               // has had a subscription
+	permanentDone bool               // a permanent subscription has completed
+	inputDone     bool               // OnComplete has been called, or there is none
 }
 
 // connectDeclared makes the declared subscriptions.
@@ -45,6 +46,9 @@ func (r *run[In, Out]) connectDeclared() {
 		}
 	}
 	r.declaredMade = true
+	if r.stopEarly != nil {
+		r.cancelOutside(r.stopEarly)
+	}
 	r.checkConnected()
 }
 
