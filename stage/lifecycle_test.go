@@ -416,3 +416,21 @@ func TestOwnContextIsCleanForNeighbours(t *testing.T) {
 		closed(t, source, c)
 	})
 }
+
+// SubscribeTo while the stage starts declares one subscription, and makes one.
+func TestSubscribeToWhileStarting(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		source := stage.FromSlice(upTo(10))
+		var c *sink
+		var subscribed count
+		c = newSink(time.Second, stage.OnInit(func(context.Context) error {
+			c.SubscribeTo(source, stage.MaxDemand(2))
+			return nil
+		}), stage.OnSubscribe(func(context.Context, *stage.Subscription) error { subscribed.Add(1); return nil }))
+		p := stage.NewPipeline(source, c)
+		require.NoError(t, start(t.Context(), p).wait(t))
+		require.EqualValues(t, 1, subscribed.Load())
+		require.Equal(t, upTo(10), c.events())
+		closed(t, p)
+	})
+}

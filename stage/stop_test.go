@@ -127,7 +127,9 @@ func TestStopDeadline(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		because := errors.New("no patience")
 		source, middle := endless(stage.Name("source")), stage.NewProducerConsumer(
-			func(_ context.Context, e []int, _ *stage.Subscription) ([]int, error) { return make([]int, 10*len(e)), nil },
+			func(_ context.Context, e []int, _ *stage.Subscription) ([]int, error) {
+				return make([]int, 10*len(e)), nil
+			},
 			stage.Name("middle"))
 		c := newSink(time.Hour/2, stage.Name("c")) // does not look at its context
 		middle.SubscribeTo(source, stage.MaxDemand(10))
