@@ -284,6 +284,8 @@ func (r *run[In, Out]) stopNow(inside func(*handle) bool) {
 	case r.feed != nil:
 		r.stopFeed(inside)
 		r.setMode(false)
+	case !r.declaredMade: // a source may have something already
+		r.stopEarly = inside
 	default:
 		r.cancelOutside(inside)
 	}

@@ -101,6 +101,8 @@ type declaration[T any] struct {
 	source  *outPort[T]
 	request Request[T]
 	options subscribeConfig
+	site    string // of the call of SubscribeTo
+	index   int    // in declared
 }
 
 // subscribeTo declares a subscription; faults are kept for Run. It returns false on a fault.
@@ -123,6 +125,7 @@ func (p *inPort[T]) subscribeTo(src Source[T], opts []SubscribeOption, site stri
 		return d, false
 	}
 	p.h.mu.Lock()
+	d.site, d.index = site, len(p.declared)
 	p.declared = append(p.declared, d)
 	p.h.mu.Unlock()
 	return d, true

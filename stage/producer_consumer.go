@@ -160,6 +160,9 @@ func (p *ProducerConsumer[In, Out]) TellAfter(fn func(context.Context) ([]Out, e
 // subscribeToOn is SubscribeTo of both kinds; the exported method must call it directly, for the
 // call site.
 func subscribeToOn[In, Out any](in *inPort[In], src Source[In], opts []SubscribeOption) {
+	if in.h == nil {
+		return // no constructor made it, as Run will say
+	}
 	d, ok := in.subscribeTo(src, opts, callSite(2))
 	if !ok {
 		return

@@ -82,9 +82,11 @@ type edge[T any] struct {
 	waits   bool                  // may wait for the producer to run; set before the edge is shared
 
 	// owned by the consumer's goroutine
-	counted bool // the pipeline's start waits for its answer
-	dynamic bool // made by Subscribe; set before the edge is shared
-	unasked bool // OnSubscribe refused it or its caller has gone: its end means nothing to the stage
+	counted bool   // the pipeline's start waits for its answer
+	site    string // of the call of SubscribeTo; set before the edge is shared
+	index   int    // of the declaration; set before the edge is shared
+	dynamic bool   // made by Subscribe; set before the edge is shared
+	unasked bool   // OnSubscribe refused it or its caller has gone: its end means nothing to the stage
 
 	replaces  *Subscription // of Resubscribe: ended for this one; set before the edge is shared
 	replacing error         // the reason for that

@@ -71,10 +71,20 @@ type consumerEnd interface {
 func (s *Subscription) Label() string { return s.options.label }
 
 // Producer returns the name of the stage that the events come from.
-func (s *Subscription) Producer() string { return s.producer.Name() }
+func (s *Subscription) Producer() string {
+	if s.consumer == nil {
+		return ""
+	}
+	return s.producer.Name()
+}
 
 // Consumer returns the name of the stage that the events go to.
-func (s *Subscription) Consumer() string { return s.consumer.name() }
+func (s *Subscription) Consumer() string {
+	if s.consumer == nil {
+		return ""
+	}
+	return s.consumer.name()
+}
 
 // Ask lets the producer send n more events over a subscription made with [Manual]. Asks add up,
 // up to math.MaxInt64. It returns [ErrInvalidDemand] for n < 1, [ErrNotManual] on an automatic
@@ -89,7 +99,7 @@ func (s *Subscription) Ask(n int) error {
 		return ErrInvalidDemand
 	case !s.options.manual:
 		return ErrNotManual
-	case s.over.Load():
+	case s.ended():
 		return ErrEnded
 	}
 	s.ask(int64(n))
@@ -122,12 +132,15 @@ func saturate(counter *atomic.Int64, n int64) int64 {
 // is a normal end. It returns [ErrEnded] when the subscription has ended already; a second
 // Cancel before that changes nothing.
 func (s *Subscription) Cancel(reason error) error {
-	if s.over.Load() {
+	if s.ended() {
 		return ErrEnded
 	}
 	s.cancel(reason)
 	return nil
 }
+
+// ended reports whether the consumer has seen the end, or no stage made the subscription.
+func (s *Subscription) ended() bool { return s.consumer == nil || s.over.Load() }
 
 func (s *Subscription) cancel(reason error) {
 	s.observe(MessageCancel, 0, reason)
@@ -153,7 +166,7 @@ func (s *Subscription) SetDemand(max, min int) error {
 		return fmt.Errorf("%w: SetDemand(%d, %d): max must be at least 1", ErrInvalidOption, max, min)
 	case min < 0 || min >= max:
 		return fmt.Errorf("%w: SetDemand(%d, %d): min must be from 0 to max-1", ErrInvalidOption, max, min)
-	case s.over.Load() || !s.consumer.changeDemand(s, max, min):
+	case s.ended() || !s.consumer.changeDemand(s, max, min):
 		return ErrEnded
 	}
 	return nil
@@ -235,6 +248,9 @@ func (s *Subscription) Next(n int) error {
 // fn ends the stage, and Do returns it too; [ErrDone] ends the stage normally, and Do returns
 // nil. fn cannot emit. From a callback of the same stage Do returns [ErrSelfCall].
 func (s *Subscription) Do(ctx context.Context, fn func(context.Context) error) error {
+	if s.consumer == nil {
+		return ErrEnded
+	}
 	return s.consumer.callIn(ctx, fn)
 }
 
@@ -242,6 +258,9 @@ func (s *Subscription) Do(ctx context.Context, fn func(context.Context) error) e
 // when that run has ended. What is told is not bounded by demand: it is for control and results,
 // not for payload.
 func (s *Subscription) Tell(fn func(context.Context) error) error {
+	if s.consumer == nil {
+		return ErrEnded
+	}
 	return s.consumer.tellIn(fn)
 }
 

@@ -23,12 +23,14 @@ type intake[In any] struct {
 		n      int  // the first n of them are in the callback
 	}
 
-	declaredMade  bool // the declared subscriptions have been made
-	isConnected   bool // connected is closed
-	unanswered    int  // declared subscriptions that the pipeline's start waits for
-	hadUpstream   bool // has had a subscription
-	permanentDone bool // a permanent subscription has completed
-	inputDone     bool // OnComplete has been called, or there is none
+	declaredMade  bool               // the declared subscriptions have been made
+	stopEarly     func(*handle) bool // Stop came before that
+	declaredCount int                // how many there were then
+	isConnected   bool               // connected is closed
+	unanswered    int                // declared subscriptions that the pipeline's start waits for
+	hadUpstream   bool               // has had a subscription
+	permanentDone bool               // a permanent subscription has completed
+	inputDone     bool               // OnComplete has been called, or there is none
 }
 
 // connectDeclared makes the declared subscriptions.
@@ -39,12 +41,16 @@ func (r *run[In, Out]) connectDeclared() {
 		r.h.mu.Unlock()
 		for _, d := range declared {
 			e := r.newEdge(d)
+			r.declaredCount++
 			e.counted, e.waits = true, true
 			r.unanswered++
 			r.subscribe(e)
 		}
 	}
 	r.declaredMade = true
+	if r.stopEarly != nil {
+		r.cancelOutside(r.stopEarly)
+	}
 	r.checkConnected()
 }
 
@@ -60,6 +66,7 @@ func (r *run[In, Out]) checkConnected() {
 func (r *run[In, Out]) newEdge(d declaration[In]) *edge[In] {
 	e := &edge[In]{source: d.source, request: d.request, deliver: r.box.Post, told: -1, begun: -1}
 	e.request.Consumer = r.h
+	e.site, e.index = d.site, d.index
 	e.options, e.producer, e.consumer, e.typed = d.options, d.source.h, r, e
 	if !d.options.manual {
 		e.account = demand.NewAccount(d.options.max, d.options.min)
@@ -69,9 +76,12 @@ func (r *run[In, Out]) newEdge(d declaration[In]) *edge[In] {
 
 // subscribeTo makes a subscription now (SubscribeTo and Subscribe on a running stage).
 func (r *run[In, Out]) subscribeTo(e *edge[In]) {
-	if r.finishing || r.stopping {
+	switch {
+	case r.finishing || r.stopping:
 		r.decline(e, ErrEnded)
 		return
+	case !e.dynamic && (!r.declaredMade || e.index < r.declaredCount):
+		return // connectDeclared makes it, or has made it
 	}
 	if !e.options.allowDuplicate {
 		for _, other := range r.ups {
@@ -88,6 +98,8 @@ func (r *run[In, Out]) subscribeTo(e *edge[In]) {
 func (r *run[In, Out]) decline(e *edge[In], err error) {
 	if e.dynamic {
 		r.h.removeSource(e.producer)
+	} else if !errors.Is(err, ErrEnded) { // SubscribeTo has no other way to say so
+		r.fail(fmt.Errorf("%s: SubscribeTo: %w", e.site, err))
 	}
 	e.answer(err)
 }
