@@ -61,8 +61,14 @@ func (r *run[In, Out]) newEdge(d declaration[In]) *edge[In] {
 	e := &edge[In]{source: d.source, request: d.request, deliver: r.box.Post, told: -1, begun: -1}
 	e.request.Consumer = r.h
 	e.options, e.producer, e.consumer, e.typed = d.options, d.source.h, r, e
-	if !d.options.manual {
-		e.account = demand.NewAccount(d.options.max, d.options.min)
+	switch max, min := d.options.max, d.options.min; {
+	case d.options.manual:
+	case r.kids != nil:
+		slots := demand.NewSlots(max, min)
+		e.account, e.slots = &slots, &slots
+	default:
+		window := demand.NewAccount(max, min)
+		e.account = &window
 	}
 	return e
 }
