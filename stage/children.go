@@ -114,13 +114,12 @@ func (k *children[In]) home(c *child[In]) {
 // over decides what the end of an attempt means: the end of the child, or another attempt. again
 // says whether there may be one: there is none for a child that was refused at its first start.
 func (k *children[In]) over(c *child[In], err error, again bool) {
-	var panicked *PanicError
-	isPanic := errors.As(err, &panicked)
+	_, isPanic := err.(*PanicError) // its own: what it returned may wrap that of another
 	stopped := c.ctx.Err() != nil
 	switch {
 	case err == nil || errors.Is(err, ErrDone) && !isPanic:
 		k.settle(c, &k.handled)
-	case !isPanic && stopped && k.verdict != nil: // it ended because the run does
+	case !isPanic && stopped && k.ending(): // it ended because the run does
 		k.settle(c, &k.tally.inputLost)
 	case !isPanic && (stopped || errors.Is(err, ErrShutdown)):
 		k.settle(c, &k.tally.failed)
@@ -130,6 +129,9 @@ func (k *children[In]) over(c *child[In], err error, again bool) {
 		k.giveUp(c, err)
 	}
 }
+
+// ending reports whether the run is about to end, which its children may see before the stage does.
+func (k *children[In]) ending() bool { return k.verdict != nil || k.ctx.Err() != nil }
 
 // restart starts a child again that has failed, or ends the child, or the supervisor.
 func (k *children[In]) restart(c *child[In], err error) {
@@ -168,11 +170,14 @@ func (k *children[In]) mark(c *child[In], restarting bool) {
 func (k *children[In]) giveUp(c *child[In], cause error) {
 	attempts := c.restarts + 1
 	k.settle(c, &k.tally.failed)
-	if hook := k.spec.onDeadLetter; hook != nil && k.verdict == nil {
-		if err := k.guard(inDeadLetter, func() error { hook(k.ctx, c.event, attempts, cause); return nil }); err != nil {
+	if hook := k.spec.onDeadLetter; hook != nil && !k.ending() {
+		err := k.guard(inDeadLetter, func() error { hook(k.ctx, c.event, attempts, cause); return nil })
+		if err != nil {
 			k.fail(err)
 		}
-		return
+		if !errors.Is(err, errAborted) {
+			return
+		}
 	}
 	k.log(slog.LevelError, "stage: a child failed and is not restarted",
 		"stage", k.name(), "child", uint64(c.id), "attempts", attempts, "error", cause)
@@ -196,7 +201,7 @@ func (k *children[In]) settle(c *child[In], as *atomic.Int64) {
 			sub.finished.Add(1)
 		}
 		sub.held.Add(-1)
-		if sub.state == subActive && k.verdict == nil {
+		if sub.state == subActive && !k.ending() {
 			if ask := sub.slots.Ended(); ask > 0 {
 				sub.ask(ask)
 			}

@@ -137,6 +137,14 @@ func (a *asks) add(n int) {
 	a.got = append(a.got, n)
 }
 
+// taken returns the sum of what was asked since the last take.
+func (a *asks) taken() (n int) {
+	for _, ask := range a.take() {
+		n += ask
+	}
+	return n
+}
+
 // take returns what was asked since the last take.
 func (a *asks) take() []int {
 	synctest.Wait()
