@@ -6,14 +6,43 @@ import (
 	"github.com/go-genstage/genstage/internal/buffer"
 )
 
-// conclude ends the run, in this order, each step once: OnTerminate; the mailbox refuses; events
+// conclude ends the run, in this order, each step once: children end; OnTerminate; the mailbox refuses; events
 // not begun go back; the neighbours are told; the end is known to handle, launcher and pipeline.
 // A step that is lost to Goexit is not repeated: a new goroutine goes on with the next (main).
 func (r *run[In, Out]) conclude() {
-	steps := [...]func(){r.terminate, r.releaseSource, r.closeFeed, r.refuse, r.goUp, r.goDown, r.finalize}
+	steps := [...]func(){r.endChildren, r.terminate, r.releaseSource, r.closeFeed, r.refuse, r.goUp, r.goDown, r.finalize}
 	for r.concluding < len(steps) {
 		r.concluding++
 		steps[r.concluding-1]()
+	}
+}
+
+// endChildren ends the context of the children and waits for them. Whoever they wait for in turn,
+// in a Do of their supervisor, is answered meanwhile; all other messages stay for refuse.
+func (r *run[In, Out]) endChildren() {
+	if r.kids == nil || !r.kids.any() {
+		return
+	}
+	r.cancel(r.endCause())
+	for r.kids.any() {
+		if r.next == len(r.batch) {
+			if r.batch, r.next = r.box.Take(r.batch), 0; len(r.batch) == 0 {
+				<-r.box.Bell()
+			}
+			continue
+		}
+		m := r.batch[r.next]
+		r.next++
+		switch m.kind {
+		case msgChild:
+			r.kids.home(m.arg.(*child[In]))
+		case msgCall:
+			r.drop(m.arg.(*call[Out]))
+		case msgSubscribeTo:
+			r.decline(m.arg.(*edge[In]), ErrEnded)
+		default:
+			r.early = append(r.early, m)
+		}
 	}
 }
 

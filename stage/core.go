@@ -53,12 +53,15 @@ const (
 	inComplete
 	inDiscard
 	inDo
+	inStart
+	inDeadLetter
 )
 
 var callbackNames = [...]string{
 	inNone: "", inDemand: "demand", inEvents: "events", inInit: "OnInit", inTerminate: "OnTerminate",
 	inSubscribe: "OnSubscribe", inConsumer: "OnConsumer", inConsumerGone: "OnConsumerGone",
 	inCancel: "OnCancel", inComplete: "OnComplete", inDiscard: "OnDiscard", inDo: "Do",
+	inStart: "start", inDeadLetter: "OnDeadLetter",
 }
 
 // errAborted is what guard returns instead of calling after Abort.

@@ -73,6 +73,14 @@ var (
 	// ErrNotManual is returned by Ask on a subscription without [Manual].
 	ErrNotManual = errors.New("stage: subscription is not manual")
 
+	// ErrIntensity is wrapped by what a supervisor ends with when it would have to restart more
+	// often than [MaxRestarts] allows.
+	ErrIntensity = errors.New("stage: too many restarts")
+
+	// ErrNoChild is returned by StopChild when no child with that number runs: it has ended, or
+	// there never was one.
+	ErrNoChild = errors.New("stage: no such child")
+
 	// ErrGoexit is the Value of the [PanicError] of a callback that called [runtime.Goexit]
 	// (testing.T.FailNow does).
 	ErrGoexit = errors.New("stage: callback called runtime.Goexit")
@@ -116,7 +124,7 @@ func (e *PanicError) Unwrap() error {
 // when one of them failed meanwhile. The run was aborted then.
 type StopError struct {
 	Left  []Leftover // stages that had not finished, with the events they had
-	Stuck []Stuck    // callbacks that had not returned
+	Stuck []Stuck    // callbacks and children that had not returned
 	Cause error      // why it ended: the context's cause, or the failure
 }
 
@@ -132,7 +140,11 @@ type Leftover struct {
 type Stuck struct {
 	Stage    string
 	Callback string
+	Child    ChildID // of a consumer supervisor, when Callback is "child"; else 0
 }
+
+// maxStuckShown bounds the text of a [StopError]: a thousand children may be stuck.
+const maxStuckShown = 10
 
 // Error lists what was left and what was stuck.
 func (e *StopError) Error() string {
@@ -141,8 +153,15 @@ func (e *StopError) Error() string {
 	for _, l := range e.Left {
 		fmt.Fprintf(&b, "; %q had %d queued, %d in hand, %d buffered", l.Stage, l.Queued, l.InHand, l.Buffered)
 	}
-	for _, s := range e.Stuck {
+	for i, s := range e.Stuck {
+		if i == maxStuckShown {
+			fmt.Fprintf(&b, "; and %d more", len(e.Stuck)-i)
+			break
+		}
 		fmt.Fprintf(&b, "; %q was in %s", s.Stage, s.Callback)
+		if s.Child != 0 {
+			fmt.Fprintf(&b, " %d", s.Child)
+		}
 	}
 	return b.String()
 }

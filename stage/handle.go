@@ -45,6 +45,8 @@ const (
 	kindProducer         = "producer"
 	kindProducerConsumer = "producer-consumer"
 	kindConsumer         = "consumer"
+
+	kindConsumerSupervisor = "consumer-supervisor"
 )
 
 // callSite returns "file.go:12" of the caller that skip says; 0 is the function that asks.
@@ -89,7 +91,7 @@ func (h *handle) Stop(ctx context.Context) error {
 		return fmt.Errorf("stage %q: Stop: %w", h.conf.name, ErrNotRunning)
 	case run == nil:
 		return nil
-	case run.runsOn(goid.Current()):
+	case run.awaits(goid.Current()):
 		return fmt.Errorf("stage %q: Stop: %w", h.conf.name, ErrSelfCall)
 	}
 	return stopRun(ctx, h.conf.name, run, func(*handle) bool { return false })
@@ -150,7 +152,7 @@ func (h *handle) open(ctx context.Context, s *scope) (controller, error) {
 	defer h.mu.Unlock()
 	if h.run != nil {
 		err := ErrRunning
-		if h.run.runsOn(goid.Current()) {
+		if h.run.awaits(goid.Current()) {
 			err = ErrSelfCall
 		}
 		return nil, &StageError{Stage: h.conf.name, Err: err}

@@ -168,13 +168,21 @@ func (s *scope) end() *ending {
 	return s.result
 }
 
-func (s *scope) runsOn(goroutine uint64) bool {
+func (s *scope) awaits(goroutine uint64) bool {
 	for _, c := range s.members() {
-		if c.runsOn(goroutine) {
+		if c.awaits(goroutine) {
 			return true
 		}
 	}
 	return false
+}
+
+func (s *scope) stuck() []Stuck {
+	var list []Stuck
+	for _, c := range s.members() {
+		list = append(list, c.stuck()...)
+	}
+	return list
 }
 
 func (s *scope) stats() Stats {
@@ -251,7 +259,7 @@ func stopRun(ctx context.Context, label string, run controller, inside func(*han
 		return nil
 	case <-ctx.Done():
 	}
-	err := &StopError{Cause: cause(ctx)}
+	err := &StopError{Cause: cause(ctx), Stuck: run.stuck()}
 	err.add(run.stats())
 	run.abort(&ending{reason: &StageError{Stage: label, Err: err}, clean: true})
 	return err
@@ -266,7 +274,4 @@ func (e *StopError) add(s Stats) {
 		return
 	}
 	e.Left = append(e.Left, Leftover{Stage: s.Stage, Queued: s.Input.Queued, InHand: s.Input.InHand, Buffered: s.Output.Buffered})
-	if s.Callback != "" {
-		e.Stuck = append(e.Stuck, Stuck{Stage: s.Stage, Callback: s.Callback})
-	}
 }

@@ -27,6 +27,7 @@ type definition[In, Out any] struct {
 	onCancel   func(context.Context, *Subscription, Cancellation) ([]Out, error)
 	onComplete func(context.Context) ([]Out, error)
 	onDiscard  func(context.Context, []Out)
+	child      *childSpec[In] // of a consumer supervisor; it stands in for events
 	onDemand   func(context.Context, int) ([]Out, int, error)
 
 	dispatcher      NewDispatcher[Out] // nil: Demand
@@ -53,7 +54,8 @@ type run[In, Out any] struct {
 	finishing   bool // done: only what was emitted is still delivered, and held events waited for
 	concluding  int  // how far conclude has come
 
-	calling *call[Out] // the Do or Tell in progress
+	calling *call[Out]    // the Do or Tell in progress
+	kids    *children[In] // of a consumer supervisor, else nil; set before the run begins
 
 	ready     chan struct{} // closed when OnInit has returned or the run has ended
 	connected chan struct{} // closed when all declared subscriptions are answered or wait, or the run has ended
@@ -76,6 +78,13 @@ func newRun[In, Out any](ctx context.Context, s *scope, h *handle, def definitio
 	if def.out != nil {
 		r.openOutlet()
 		r.openFeed()
+	}
+	if def.child != nil {
+		r.kids = newChildren(&r.core, &r.tally, r.box.Post, def.child)
+		r.def.events = func(_ context.Context, events []In, sub *Subscription) ([]Out, error) {
+			r.kids.begin(events[0], sub) // one at a time: demand.Slots
+			return nil, nil
+		}
 	}
 	go r.main() // ends with the run; everyone who waits for the run waits for it, through done
 	return r
@@ -193,6 +202,8 @@ func (r *run[In, Out]) receive(m message[In]) {
 		r.setDemand(m.sub, m.arg.([2]int))
 	case msgMode:
 		r.setMode(m.n == modeAccumulate)
+	case msgChild:
+		r.kids.home(m.arg.(*child[In]))
 	case msgStop:
 		r.stopNow(m.arg.(func(*handle) bool))
 
@@ -308,6 +319,23 @@ func (r *run[In, Out]) connect()        { r.box.Post(message[In]{kind: msgConnec
 func (r *run[In, Out]) awaitConnected() { <-r.connected }
 func (r *run[In, Out]) release()        { r.box.Post(message[In]{kind: msgRelease}) }
 func (r *run[In, Out]) end() *ending    { return r.endedAs }
+
+// awaits: the run does not end before that goroutine goes on.
+func (r *run[In, Out]) awaits(goroutine uint64) bool {
+	return r.runsOn(goroutine) || r.kids != nil && r.kids.runOn(goroutine)
+}
+
+// stuck names what has not returned at this moment.
+func (r *run[In, Out]) stuck() []Stuck {
+	var list []Stuck
+	if callback := r.callback.Load(); callback != 0 {
+		list = append(list, Stuck{Stage: r.name(), Callback: callbackNames[callback]})
+	}
+	if r.kids != nil {
+		list = append(list, r.kids.stuck()...)
+	}
+	return list
+}
 
 func (r *run[In, Out]) stop(inside func(*handle) bool) {
 	r.box.Post(message[In]{kind: msgStop, arg: inside})

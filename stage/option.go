@@ -20,21 +20,27 @@ type (
 	// ProducerConsumerOption is an option of [NewProducerConsumer].
 	ProducerConsumerOption interface{ forProducerConsumer(*config) }
 
+	// SupervisorOption is an option of [NewConsumerSupervisor] and [StartWith].
+	SupervisorOption interface{ forSupervisor(*config) }
+
 	// Option fits every kind of stage.
 	Option interface {
 		ProducerOption
 		ConsumerOption
 		ProducerConsumerOption
+		SupervisorOption
 	}
 	// OutputOption fits the stages that emit: producers and producer-consumers.
 	OutputOption interface {
 		ProducerOption
 		ProducerConsumerOption
 	}
-	// InputOption fits the stages that consume: consumers and producer-consumers.
+	// InputOption fits the stages that consume: consumers, producer-consumers and consumer
+	// supervisors.
 	InputOption interface {
 		ConsumerOption
 		ProducerConsumerOption
+		SupervisorOption
 	}
 )
 
@@ -43,19 +49,25 @@ type (
 	outputOption   func(*config)
 	inputOption    func(*config)
 	producerOption func(*config)
+
+	supervisorOption func(*config)
 )
 
 func (o anyOption) forProducer(c *config)         { o(c) }
 func (o anyOption) forConsumer(c *config)         { o(c) }
 func (o anyOption) forProducerConsumer(c *config) { o(c) }
+func (o anyOption) forSupervisor(c *config)       { o(c) }
 
 func (o outputOption) forProducer(c *config)         { o(c) }
 func (o outputOption) forProducerConsumer(c *config) { o(c) }
 
 func (o inputOption) forConsumer(c *config)         { o(c) }
 func (o inputOption) forProducerConsumer(c *config) { o(c) }
+func (o inputOption) forSupervisor(c *config)       { o(c) }
 
 func (o producerOption) forProducer(c *config) { o(c) }
+
+func (o supervisorOption) forSupervisor(c *config) { o(c) }
 
 // config is what the options of one stage came to: set by the constructor, read-only after.
 type config struct {
@@ -67,6 +79,7 @@ type config struct {
 	retry        bool
 	repeat       bool // the demand callback is called again at once while it finds something
 	poll         *pollPolicy
+	children     childPolicy
 
 	onInit         func(context.Context) error
 	onTerminate    func(error)

@@ -100,7 +100,7 @@ func (p *Pipeline) begin(s *scope) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.run != nil {
-		if p.run.runsOn(goid.Current()) {
+		if p.run.awaits(goid.Current()) {
 			return fmt.Errorf("%s: Run: %w", p.name, ErrSelfCall)
 		}
 		return fmt.Errorf("%s: Run: %w", p.name, ErrRunning)
@@ -136,7 +136,7 @@ func (p *Pipeline) Stop(ctx context.Context) error {
 		return fmt.Errorf("%s: Stop: %w", p.name, ErrNotRunning)
 	case run == nil:
 		return nil
-	case run.runsOn(goid.Current()):
+	case run.awaits(goid.Current()):
 		return fmt.Errorf("%s: Stop: %w", p.name, ErrSelfCall)
 	}
 	inside := map[*handle]bool{}

@@ -155,8 +155,12 @@ func declare[T any](h *handle, src Source[T], opts []SubscribeOption) (declarati
 	if c.max < 1 {
 		return d, fmt.Errorf("%w: MaxDemand(%d): must be at least 1", ErrInvalidOption, c.max)
 	}
-	if !c.minSet {
+	supervisor := h.kind == kindConsumerSupervisor
+	if !c.minSet && !supervisor {
 		c.min = c.max / 2
+	}
+	if c.manual && supervisor {
+		return d, fmt.Errorf("%w: Manual: a consumer supervisor asks as its children end", ErrInvalidOption)
 	}
 	if c.min < 0 || c.min >= c.max {
 		return d, fmt.Errorf("%w: MinDemand(%d): must be from 0 to %d, one less than max demand", ErrInvalidOption, c.min, c.max-1)

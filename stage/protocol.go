@@ -46,6 +46,7 @@ const (
 	msgCall        // arg *call[Out]: Do, Tell
 	msgWake        // Wake, or the poll timer
 	msgSubscribeTo // arg *edge[In]: a subscription to make now
+	msgChild       // arg *child[In]: it has ended, or its pause before a restart has
 	msgSetDemand   // sub, arg [2]int: max and min
 	msgMode        // n: modeForward or modeAccumulate
 	msgStop        // arg func(*handle) bool: which sources are inside what is being stopped

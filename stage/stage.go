@@ -38,7 +38,8 @@ type controller interface {
 	finished() <-chan struct{}      // closed when the run has ended
 	end() *ending                   // after finished
 	stats() Stats                   // at any time
-	runsOn(goroutine uint64) bool   // whether callbacks of the run are called there
+	stuck() []Stuck                 // callbacks and children that have not returned; at any time
+	awaits(goroutine uint64) bool   // whether callbacks of the run are called there, or it is a child's: the run's end waits for it
 }
 
 // Run runs the stages as one unnamed pipeline: it is short for NewPipeline(stages...).Run(ctx).

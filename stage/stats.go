@@ -15,7 +15,7 @@ import (
 // and for a subscription Sent = Received + Refused + InMailbox, and Sent ≤ Asked.
 type Stats struct {
 	Stage   string
-	Kind    string // "producer", "producer-consumer", "consumer" or "pipeline"
+	Kind    string // "producer", "producer-consumer", "consumer", "consumer-supervisor" or "pipeline"
 	Running bool
 	Runs    int // how often it was run, this run included
 
@@ -29,6 +29,8 @@ type Stats struct {
 	Upstreams   []SubscriptionStats // as consumer; those that have not ended
 	Downstreams []SubscriptionStats // as producer; those that have not ended, and after the end those that were left
 
+	Children ChildCounts // of a consumer supervisor
+
 	Members []Stats // of a pipeline: its stages, in order
 }
 
@@ -36,12 +38,12 @@ type Stats struct {
 type InputStats struct {
 	Received   int64 // taken from the mailbox
 	Handled    int64 // finished: the callback returned, or they were released
-	Failed     int64 // of callbacks that failed
+	Failed     int64 // of callbacks that failed; of children that ended with an error and were not restarted
 	HandedBack int64 // not begun, returned to their producers when the stage ended
 	Lost       int64 // held when the stage ended, or not begun and no producer left to take them
 	Late       int64 // results of abandoned callbacks
 	Queued     int64 // waiting to be begun
-	InHand     int64 // in a callback, or held
+	InHand     int64 // in a callback, held, or with a child
 }
 
 // OutputStats counts the events that a stage emitted.
@@ -105,6 +107,9 @@ func (r *run[In, Out]) stats() Stats {
 		Stage: r.name(), Kind: r.h.kind, Running: r.running.Load(), Runs: r.number,
 		Callback:     callbackNames[r.callback.Load()],
 		WaitingTells: r.tells.Load(),
+	}
+	if r.kids != nil {
+		s.Children = r.kids.counts()
 	}
 	inHand := r.heldNow.Load()
 	r.mu.Lock()

@@ -27,7 +27,8 @@ type Subscription struct {
 
 	// owned by the consumer's goroutine
 	state   subState
-	account demand.Account
+	account account       // nil on a manual subscription; set before the subscription is shared
+	slots   *demand.Slots // the account again, of a consumer supervisor's subscription, else nil
 
 	over atomic.Bool // the consumer has seen the end
 
@@ -38,6 +39,15 @@ type Subscription struct {
 	asked, received, finished atomic.Int64 // written by the consumer's side
 	sent, refused             atomic.Int64 // written by the producer's side
 	filtered, lagged          atomic.Int64 // written by the producer's side
+}
+
+// account says how much an automatic subscription asks for, and when: a [demand.Account], or
+// [demand.Slots] where each event is a child.
+type account interface {
+	Open(held int64) int64 // the first ask
+	Chunk(n int) int       // how many of n events the callback is given
+	Handled(n int) int64   // the callback has returned from n events: what to ask for now
+	Change(max, min int) int64
 }
 
 // subState is where a subscription stands, as its consumer sees it.
@@ -199,9 +209,10 @@ func (s *Subscription) Hold(n int) error {
 
 // Release says that n held events are finished. It works until the consumer's run ends, also
 // after the subscription has ended. It returns [ErrInvalidHold] for n < 1 or for more than is
-// held, and then changes nothing; after the run has ended it returns [ErrEnded].
+// held, and then changes nothing; after the run has ended it returns [ErrEnded]. What a consumer
+// supervisor holds for its children is not the caller's to release: [ErrInvalidHold].
 func (s *Subscription) Release(n int) error {
-	if n < 1 {
+	if n < 1 || s.slots != nil {
 		return ErrInvalidHold
 	}
 	for {
@@ -332,19 +343,21 @@ type SubscribeOption func(*subscribeConfig)
 const DefaultMaxDemand = 1000
 
 // MaxDemand sets the most events that may be asked and not handled: the subscription's window.
-// At least 1; by default 1000. A small window keeps events from being bound to a consumer that
+// At least 1; by default 1000. On a [ConsumerSupervisor] it is the most children. A small window keeps events from being bound to a consumer that
 // is busy; a large one costs fewer messages.
 func MaxDemand(n int) SubscribeOption { return func(c *subscribeConfig) { c.max = n } }
 
 // MinDemand sets how few of the events asked may be left before the consumer asks again, up to
-// max. From 0 to max-1; by default max/2. max-min is also the most events in one callback.
+// max. From 0 to max-1; by default max/2. max-min is also the most events in one callback. On a
+// [ConsumerSupervisor] it means something else and is 0 by default.
 func MinDemand(n int) SubscribeOption {
 	return func(c *subscribeConfig) { c.min, c.minSet = n, true }
 }
 
 // Manual leaves all asking to the consumer's own code, by [Subscription.Ask] and
 // [Subscription.Next]: nothing is asked by itself, and events come to the callback in the
-// batches in which they were sent. Max and min demand have no meaning then.
+// batches in which they were sent. Max and min demand have no meaning then. A consumer supervisor
+// asks by itself and refuses it.
 func Manual() SubscribeOption { return func(c *subscribeConfig) { c.manual = true } }
 
 // Cancel sets what the end of the subscription means for the consumer; by default

@@ -68,8 +68,14 @@ func (r *run[In, Out]) newEdge(d declaration[In]) *edge[In] {
 	e.request.Consumer = r.h
 	e.site, e.index = d.site, d.index
 	e.options, e.producer, e.consumer, e.typed = d.options, d.source.h, r, e
-	if !d.options.manual {
-		e.account = demand.NewAccount(d.options.max, d.options.min)
+	switch max, min := d.options.max, d.options.min; {
+	case d.options.manual:
+	case r.kids != nil:
+		slots := demand.NewSlots(max, min)
+		e.account, e.slots = &slots, &slots
+	default:
+		window := demand.NewAccount(max, min)
+		e.account = &window
 	}
 	return e
 }

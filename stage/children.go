@@ -1,0 +1,284 @@
+package stage
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-genstage/genstage/internal/goid"
+)
+
+// children is the part of a consumer supervisor's run that keeps the children: what becomes of an
+// event from its begin to its end. Its methods are called on the stage goroutine unless they say
+// otherwise.
+type children[In any] struct {
+	*core
+	tally  *tally
+	post   func(message[In]) bool // to the supervisor's own mailbox
+	spec   *childSpec[In]         // read-only
+	policy *childPolicy           // read-only
+
+	restarted intensity // owned by the stage goroutine
+
+	mu         sync.Mutex
+	all        map[ChildID]*child[In] // guarded by mu: those that have not ended
+	restarting int64                  // guarded by mu: how many of them wait for their next attempt
+	started    int64                  // guarded by mu: children so far; the number of the last one
+	ended      int64                  // guarded by mu
+}
+
+func newChildren[In any](c *core, t *tally, post func(message[In]) bool, spec *childSpec[In]) *children[In] {
+	p := &c.h.conf.children
+	return &children[In]{
+		core: c, tally: t, post: post, spec: spec, policy: p,
+		restarted: intensity{max: p.max, within: p.within},
+		all:       map[ChildID]*child[In]{},
+	}
+}
+
+// begin is the events callback of a consumer supervisor.
+func (k *children[In]) begin(event In, sub *Subscription) {
+	if err := sub.Hold(1); err != nil {
+		panic(fmt.Sprintf("stage: rule K1: an event that cannot be held: %v", err))
+	}
+	c := k.add(event, sub)
+	if b := k.launch(c); !b.running {
+		k.over(c, b.err, false)
+	}
+}
+
+// beginByHand begins a child outside all demand. It returns 0 and nil if the child has declined.
+func (k *children[In]) beginByHand(event In) (ChildID, error) {
+	k.tally.received.Add(1)
+	k.heldNow.Add(1)
+	c := k.add(event, nil)
+	b := k.launch(c)
+	switch {
+	case b.running:
+		return c.id, nil
+	case b.err == nil:
+		k.settle(c, &k.handled)
+	default:
+		k.settle(c, &k.tally.failed)
+	}
+	return 0, b.err
+}
+
+// add makes a child.
+func (k *children[In]) add(event In, sub *Subscription) *child[In] {
+	c := &child[In]{event: event, sub: sub, began: time.Now(), settled: make(chan struct{})}
+	c.ctx, c.cancel = context.WithCancelCause(k.ctx)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.started++
+	c.id = ChildID(k.started)
+	k.all[c.id] = c
+	return c
+}
+
+// launch begins an attempt, and waits for its start phase if it has one.
+func (k *children[In]) launch(c *child[In]) begun {
+	if k.spec.start == nil {
+		go k.live(c, nil)
+		return begun{running: true}
+	}
+	up := make(chan begun, 1)
+	before := k.callback.Swap(uint32(inStart))
+	go k.live(c, up)
+	b := <-up
+	k.callback.Store(before)
+	return b
+}
+
+// home takes a child that has ended, or whose pause has.
+func (k *children[In]) home(c *child[In]) {
+	switch {
+	case !c.restarting:
+		k.over(c, c.err, true)
+	case c.ctx.Err() != nil: // it was stopped meanwhile
+		k.over(c, cause(c.ctx), true)
+	default:
+		k.mark(c, false)
+		if b := k.launch(c); !b.running {
+			k.over(c, b.err, true)
+		}
+	}
+}
+
+// over decides what the end of an attempt means: the end of the child, or another attempt. again
+// says whether there may be one: there is none for a child that was refused at its first start.
+func (k *children[In]) over(c *child[In], err error, again bool) {
+	_, isPanic := err.(*PanicError) // its own: what it returned may wrap that of another
+	stopped := c.ctx.Err() != nil
+	switch {
+	case err == nil || errors.Is(err, ErrDone) && !isPanic:
+		k.settle(c, &k.handled)
+	case !isPanic && stopped && k.ending(): // it ended because the run does
+		k.settle(c, &k.tally.inputLost)
+	case !isPanic && (stopped || errors.Is(err, ErrShutdown)):
+		k.settle(c, &k.tally.failed)
+	case again && !stopped && k.policy.mode == RestartTransient:
+		k.restart(c, err)
+	default:
+		k.giveUp(c, err)
+	}
+}
+
+// ending reports whether the run is about to end, which its children may see before the stage does.
+func (k *children[In]) ending() bool { return k.verdict != nil || k.ctx.Err() != nil }
+
+// restart starts a child again that has failed, or ends the child, or the supervisor.
+func (k *children[In]) restart(c *child[In], err error) {
+	if k.policy.attempts > 0 && c.restarts+1 >= k.policy.attempts {
+		k.giveUp(c, err)
+		return
+	}
+	if !k.restarted.allow(time.Now()) {
+		k.settle(c, &k.tally.failed) // it may ask, which the end makes void
+		k.fail(fmt.Errorf("%w: more than %d within %v; the last was due to child %d, which failed %d times: %w",
+			ErrIntensity, k.policy.max, k.policy.within, c.id, c.restarts+1, err))
+		return
+	}
+	k.mark(c, true)
+	if k.policy.pause.first > 0 {
+		go k.pause(c, k.policy.backoff(c.restarts)) // ends with the pause, or with c.ctx
+		return
+	}
+	k.post(message[In]{kind: msgChild, arg: c}) // what is in the mailbox comes first
+}
+
+// mark says that a child waits for its next attempt, or does no longer.
+func (k *children[In]) mark(c *child[In], restarting bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c.restarting = restarting
+	if restarting {
+		c.restarts++
+		k.restarting++
+	} else {
+		k.restarting--
+	}
+}
+
+// giveUp ends a child whose event has failed for good.
+func (k *children[In]) giveUp(c *child[In], cause error) {
+	attempts := c.restarts + 1
+	k.settle(c, &k.tally.failed)
+	if hook := k.spec.onDeadLetter; hook != nil && !k.ending() {
+		err := k.guard(inDeadLetter, func() error { hook(k.ctx, c.event, attempts, cause); return nil })
+		if err != nil {
+			k.fail(err)
+		}
+		if !errors.Is(err, errAborted) {
+			return
+		}
+	}
+	k.log(slog.LevelError, "stage: a child failed and is not restarted",
+		"stage", k.name(), "child", uint64(c.id), "attempts", attempts, "error", cause)
+}
+
+// settle ends a child and books its event: as one more of handled, failed or lost.
+func (k *children[In]) settle(c *child[In], as *atomic.Int64) {
+	c.cancel(nil)
+	k.mu.Lock()
+	delete(k.all, c.id)
+	k.ended++
+	if c.restarting {
+		k.restarting--
+	}
+	k.mu.Unlock()
+
+	as.Add(1)
+	k.heldNow.Add(-1)
+	if sub := c.sub; sub != nil {
+		if as == &k.handled {
+			sub.finished.Add(1)
+		}
+		sub.held.Add(-1)
+		if sub.state == subActive && !k.ending() {
+			if ask := sub.slots.Ended(); ask > 0 {
+				sub.ask(ask)
+			}
+		}
+	}
+	close(c.settled)
+}
+
+// stop ends the context of a child and waits until it has ended, or ctx has. It is called on the
+// goroutine of whoever wants that.
+func (k *children[In]) stop(ctx context.Context, id ChildID) error {
+	k.mu.Lock()
+	c := k.all[id]
+	k.mu.Unlock()
+	switch {
+	case c == nil:
+		return ErrNoChild
+	case c.goroutine.Load() == goid.Current():
+		return ErrSelfCall
+	}
+	c.cancel(ErrShutdown)
+	select {
+	case <-c.settled:
+		return nil
+	case <-ctx.Done():
+		return cause(ctx)
+	}
+}
+
+// What follows reads, on any goroutine.
+
+// any reports whether there is a child that has not ended.
+func (k *children[In]) any() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.all) > 0
+}
+
+func (k *children[In]) counts() ChildCounts {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return ChildCounts{
+		Active: int64(len(k.all)) - k.restarting, Restarting: k.restarting, Started: k.started, Ended: k.ended,
+	}
+}
+
+// list returns the children that have not ended, the oldest first.
+func (k *children[In]) list() []ChildInfo[In] {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	list := make([]ChildInfo[In], 0, len(k.all))
+	for _, c := range k.all {
+		list = append(list, ChildInfo[In]{ID: c.id, Event: c.event, Started: c.began, Restarts: c.restarts, Restarting: c.restarting})
+	}
+	slices.SortFunc(list, func(a, b ChildInfo[In]) int { return cmp.Compare(a.ID, b.ID) })
+	return list
+}
+
+// stuck names the children that have not returned.
+func (k *children[In]) stuck() []Stuck {
+	var list []Stuck
+	for _, c := range k.list() {
+		if !c.Restarting {
+			list = append(list, Stuck{Stage: k.name(), Callback: "child", Child: c.ID})
+		}
+	}
+	return list
+}
+
+// runOn reports whether a child runs on that goroutine.
+func (k *children[In]) runOn(goroutine uint64) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, c := range k.all {
+		if c.goroutine.Load() == goroutine {
+			return true
+		}
+	}
+	return false
+}
