@@ -66,6 +66,7 @@ type config struct {
 	retry       bool
 	repeat      bool // the demand callback is called again at once while it finds something
 	poll        *pollPolicy
+	maxLine     int // of Lines; 0: another producer
 
 	onInit         func(context.Context) error
 	onTerminate    func(error)
