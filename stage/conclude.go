@@ -193,6 +193,7 @@ func (r *run[In, Out]) finalize() {
 	} else {
 		r.h.closed(r.stats(), e.completed)
 	}
+	r.h.tellEnd()
 	for _, late := range r.over {
 		late.deliver(message[Out]{kind: msgRefused, sub: &late.Subscription, arg: errRunOver})
 	}

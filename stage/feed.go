@@ -41,6 +41,7 @@ func (r *run[In, Out]) openFeed() {
 		}
 	})
 	r.inlet, _ = r.feed.(*inlet[Out])
+	r.news = true // it may have ended already
 }
 
 // follow tells the feed what is open, and emits what it has.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/go-genstage/genstage/internal/goid"
 )
@@ -23,8 +24,12 @@ type handle struct {
 	completed bool       // guarded by mu: the last run ended by completion
 	faults    []error    // guarded by mu: wiring that Run has to report
 	last      Stats      // guarded by mu: of the last run, when it has ended
+	watchers  []func()   // guarded by mu: told when a run has ended
+
+	begins, ends atomic.Int64 // runs that have begun, and ended; written under mu
 
 	sources []*handle // guarded by wiring: declared and live upstreams
+	feeders []*handle // guarded by wiring: of a queue, what FedBy was given
 }
 
 // wiring guards the graph of who subscribes to whom. It is held for a walk up that graph when a
@@ -163,6 +168,7 @@ func (h *handle) open(ctx context.Context, s *scope) (controller, error) {
 		}
 	}
 	h.runs++
+	h.begins.Add(1)
 	h.completed = false
 	h.run = h.newRun(ctx, s)
 	return h.run, nil
@@ -177,6 +183,64 @@ func (h *handle) closed(final Stats, completed bool) {
 
 func (h *handle) closedLocked(final Stats, completed bool) {
 	h.run, h.completed, h.last = nil, completed, final
+	h.ends.Add(1)
+}
+
+// onEnd has fn called when a run has ended, on its goroutine, before anybody who waits for that
+// end. It must not block.
+func (h *handle) onEnd(fn func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.watchers = append(h.watchers, fn)
+}
+
+// tellEnd tells the watchers, when closed has returned.
+func (h *handle) tellEnd() {
+	h.mu.Lock()
+	watchers := h.watchers[:len(h.watchers):len(h.watchers)]
+	h.mu.Unlock()
+	for _, fn := range watchers {
+		fn()
+	}
+}
+
+// hasEnded reports whether a run has ended, beyond past of them, and none has begun since.
+func (h *handle) hasEnded(past int64) bool {
+	ends := h.ends.Load()
+	return ends > past && ends == h.begins.Load()
+}
+
+// addFeeder records that h is fed by another stage.
+func (h *handle) addFeeder(feeder *handle) {
+	wiring.Lock()
+	defer wiring.Unlock()
+	h.feeders = append(h.feeders, feeder)
+}
+
+// drainsBehind reports whether h gets events of queue's, so that it drains only behind it.
+func (h *handle) drainsBehind(queue *handle) bool {
+	wiring.Lock()
+	defer wiring.Unlock()
+	return h.getsFrom(queue, map[*handle]bool{})
+}
+
+// getsFrom is reaches, across queues too. The caller holds wiring.
+func (h *handle) getsFrom(target *handle, seen map[*handle]bool) bool {
+	if h == target {
+		return true
+	}
+	if seen[h] {
+		return false
+	}
+	seen[h] = true
+	for _, up := range [][]*handle{h.sources, h.feeders} {
+		for _, s := range up {
+			if s.getsFrom(target, seen) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // reaches reports whether h is target or lies downstream of it. The caller holds wiring.

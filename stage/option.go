@@ -80,6 +80,7 @@ type config struct {
 	repeat       bool // the demand callback is called again at once while it finds something
 	poll         *pollPolicy
 	children     childPolicy
+	maxLine      int // of Lines; 0: another producer
 
 	onInit         func(context.Context) error
 	onTerminate    func(error)

@@ -100,7 +100,7 @@ func faults(s stage.Stats) []string {
 			fault("%s: received %d, finished %d, held %d", edge, sub.Received, sub.Finished, sub.Held)
 		}
 	}
-	if s.Running {
+	if s.Running || s.Runs == 0 { // a queue may be filled before its first run
 		return list
 	}
 	if in.Queued+in.InHand+out.Buffered+out.Held+s.WaitingTells != 0 || s.Callback != "" || len(s.Upstreams) > 0 {
