@@ -83,7 +83,7 @@ func (q *Queue[T]) Push(ctx context.Context, events ...T) error {
 	if !errors.Is(err, ErrFull) {
 		return q.failed(0, err)
 	}
-	if run, _ := q.p.current(); run != nil && run.runsOn(goid.Current()) {
+	if run, _ := q.p.current(); run != nil && run.awaits(goid.Current()) {
 		return q.failed(0, ErrSelfCall)
 	}
 	p := &push[T]{events: events, size: len(events), done: make(chan struct{})}
