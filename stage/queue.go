@@ -225,6 +225,8 @@ func (q *Queue[T]) members() []*handle { return q.p.members() }
 
 func (q *Queue[T]) open(ctx context.Context, s *scope) (controller, error) { return q.p.open(ctx, s) }
 
+func (q *Queue[T]) request() Request[T] { return Request[T]{} }
+
 func (q *Queue[T]) port() *outPort[T] {
 	if q == nil {
 		return nil
