@@ -79,7 +79,7 @@ func (c *Consumer[In]) SubscribeTo(src Source[In], opts ...SubscribeOption) {
 // accepted it and OnSubscribe has returned. It does not wait for a source that is not running:
 // then it returns [ErrNoStage], and the consumer acts on that as on the end of a producer, by the
 // cancel mode. Before the consumer's own first run it returns [ErrNotRunning], after its end
-// [ErrEnded], and from its own callbacks [ErrSelfCall] (use SubscribeTo there). When ctx ends
+// [ErrEnded], and from its own callbacks or those of src [ErrSelfCall] (use SubscribeTo there). When ctx ends
 // first it returns the cause, and the subscription is cancelled if it comes about nevertheless.
 // A refusal, and a fault that SubscribeTo would report, is returned and changes nothing. Safe for
 // concurrent use.

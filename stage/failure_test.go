@@ -135,6 +135,7 @@ type victim struct {
 	sub  chan *stage.Subscription // the victim's, once it has events
 
 	terminated count
+	ctx        *context.Context // where the context of the callbacks is left; nil for nowhere
 
 	up     *stage.Producer[int] // nil for producers
 	upTold told
@@ -155,7 +156,12 @@ func (v *victim) at(name string) error {
 func (v *victim) common() []stage.Option {
 	opts := []stage.Option{
 		stage.Name("victim"),
-		stage.OnInit(func(context.Context) error { return v.at("OnInit") }),
+		stage.OnInit(func(ctx context.Context) error {
+			if v.ctx != nil {
+				*v.ctx = ctx
+			}
+			return v.at("OnInit")
+		}),
 		stage.OnTerminate(func(error) {
 			v.terminated.Add(1)
 			_ = v.at("OnTerminate")
@@ -305,6 +311,7 @@ func (v *victim) addConsumer(discard func(context.Context, []int)) {
 	var self *stage.Consumer[int]
 	if v.where.kind == "ForEach" {
 		self = stage.ForEach(func(_ context.Context, event int) error {
+			time.Sleep(10 * time.Millisecond)
 			if event < 7 {
 				return nil
 			}

@@ -197,7 +197,11 @@ func resubscribeOn[In, Out any](ctx context.Context, h *handle, old *Subscriptio
 	}
 	d, err := declare(h, src, opts)
 	if err == nil {
-		err = h.addSource(d.source.h)
+		if run, _ := d.source.h.current(); run != nil && run.runsOn(goid.Current()) {
+			err = ErrSelfCall // it must accept, and is the one that waits
+		} else {
+			err = h.addSource(d.source.h)
+		}
 	}
 	if err != nil {
 		return nil, r.refusal(what, err)
