@@ -94,7 +94,12 @@ func (a *actor) launch() {
 }
 
 // leave ends the stage at the end of the scenario.
-func (a *actor) leave() { a.run.Abort(stage.ErrShutdown) }
+func (a *actor) leave() {
+	a.run.Abort(stage.ErrShutdown)
+	if a.probe != nil {
+		a.probe.leave()
+	}
+}
 
 // start makes and runs a stage, and returns the result of starting it.
 func (w *world) start(spec stageSpec) any {

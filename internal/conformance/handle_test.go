@@ -80,9 +80,18 @@ func (a *actor) consumesBy(c subscriber) {
 	a.subscribe, a.declare, a.replace = c.Subscribe, c.SubscribeTo, c.Resubscribe
 }
 
+// observe sees the messages that the stage sends. GenStage calls a consumer's subscribe callback when the
+// request is sent, ours when it was accepted: the former is what is recorded, the latter acts.
+func (a *actor) observe(m stage.Message) {
+	if m.Kind == stage.MessageSubscribe {
+		l := a.w.saw(m.Sub)
+		a.record(record{"cb": "subscribe", "as": "consumer", "sub": l.id, "opts": l.opts})
+	}
+	a.observeForProbe(m)
+}
+
 func (a *actor) onSubscribe(_ context.Context, sub *stage.Subscription) error {
-	l := a.w.saw(sub)
-	a.record(record{"cb": "subscribe", "as": "consumer", "sub": l.id, "opts": l.opts})
+	a.w.saw(sub).accept()
 	if stop := a.spec.OnSubscribe.ConsumerStop; stop != "" {
 		return answered(stop)
 	}

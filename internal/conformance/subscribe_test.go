@@ -61,7 +61,17 @@ func (w *world) subscribeBy(s step, way func(*actor, stage.Source[event], []stag
 	if err != nil {
 		return failed(err.Error())
 	}
-	return subscribed(way(a, src, a.options(s.ID, s.Opts)))
+	err = way(a, src, a.options(s.ID, s.Opts))
+	if errors.Is(err, stage.ErrRefused) {
+		// GenStage answers the caller when the request is sent, and the refusal comes to the consumer,
+		// which does not end by it; ours comes to the caller.
+		a.record(record{"cb": "cancel", "sub": s.ID, "kind": "cancel", "reason": reasonOf(err)})
+		return "ok"
+	}
+	if err == nil && w.link(s.ID).accepted.Load() == 0 {
+		panic("a subscription without OnSubscribe: " + s.ID)
+	}
+	return subscribed(err)
 }
 
 // subscribed is the result of a subscription. GenStage answers when the request is sent; that

@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing/synctest"
 	"time"
 
@@ -33,6 +34,14 @@ type link struct {
 	opts     subOpts
 	consumer *actor
 	sub      *stage.Subscription // guarded by world.mu; nil until one side has seen it
+	accepted atomic.Int64        // calls of OnSubscribe
+}
+
+// accept notes a call of OnSubscribe: there is one for each subscription that a producer has accepted.
+func (l *link) accept() {
+	if l.accepted.Add(1) > 1 {
+		panic("OnSubscribe was called twice for " + l.id)
+	}
 }
 
 // play does the scenario, step by step, and returns what the stages did. It must be called in a
