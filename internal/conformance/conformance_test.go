@@ -1,0 +1,116 @@
+package conformance
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+var (
+	scenarioDir = flag.String("scenarios", "testdata/scenarios", "folder of scenarios to play")
+	traceDir    = flag.String("traces", "testdata/traces", "folder of GenStage's traces")
+	update      = flag.Bool("update", false, "rewrite testdata/ours: what we do where we differ")
+)
+
+const oursDir = "testdata/ours"
+
+// outcome counts how the scenarios came out.
+type outcome struct{ match, typed, differ, fail, skipped int }
+
+var tally outcome
+
+// reporter prints the tally as the last line.
+type reporter struct{ *testing.M }
+
+func (r reporter) Run() int {
+	code := r.M.Run()
+	if tally != (outcome{}) {
+		fmt.Printf("conformance: %d match, %d typed, %d differ as documented, %d fail\n", tally.match, tally.typed, tally.differ, tally.fail)
+	}
+	return code
+}
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(reporter{m}) }
+
+func TestConformance(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(*scenarioDir, "*.json"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files, "no scenarios in %s", *scenarioDir)
+	tally = outcome{}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".json")
+		t.Run(name, func(t *testing.T) { conform(t, name) })
+	}
+}
+
+// missing is what the library cannot do yet.
+type missing string
+
+// conform plays one scenario and compares.
+func conform(t *testing.T, name string) {
+	sc, err := load[scenario](*scenarioDir, name)
+	require.NoError(t, err)
+	want, err := load[trace](*traceDir, name)
+	require.NoError(t, err)
+	have, w := played(t, sc)
+
+	d := compare(want, have)
+	switch {
+	case d == nil && len(w.typed) > 0:
+		tally.typed++
+		slices.Sort(w.typed)
+		t.Logf("typed: %s", strings.Join(slices.Compact(w.typed), ", "))
+	case d == nil:
+		tally.match++
+	default:
+		differs(t, sc, have, d)
+	}
+}
+
+// played plays a scenario in a bubble of its own.
+func played(t *testing.T, sc *scenario) (tr *trace, w *world) {
+	if sc.has("consumer-supervisor") || sc.has("stream") || strings.HasPrefix(sc.Name, "seed-c") {
+		tally.skipped++
+		t.Skip("waits")
+	}
+	synctest.Test(t, func(*testing.T) { tr, w = play(sc) })
+	return tr, w
+}
+
+// differs judges a difference: it is documented, and we do what we say we do, or it is a failure.
+func differs(t *testing.T, sc *scenario, have *trace, d *difference) {
+	why := documented(sc)
+	if why == "" {
+		tally.fail++
+		t.Errorf("%s: %s\n%v", sc.Name, sc.Note, d)
+		return
+	}
+	if *update {
+		data, err := json.MarshalIndent(have, "", " ")
+		require.NoError(t, err)
+		require.NoError(t, os.MkdirAll(oursDir, 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(oursDir, sc.Name+".json"), append(data, '\n'), 0o644))
+	}
+	ours, err := load[trace](oursDir, sc.Name)
+	if errors.Is(err, os.ErrNotExist) && *scenarioDir != flag.Lookup("scenarios").DefValue {
+		err, ours = nil, have // of a folder that is not ours
+	}
+	require.NoError(t, err)
+	if changed := compare(ours, have); changed != nil {
+		tally.fail++
+		t.Errorf("%s: not what testdata/ours says (here \"GenStage\" is ours)\n%v", sc.Name, changed)
+		return
+	}
+	tally.differ++
+	t.Logf("differs: %s\n%v", why, d)
+}

@@ -1,0 +1,3 @@
+package conformance
+
+func (w *world) doStream(step) any { panic(missing("Events")) }

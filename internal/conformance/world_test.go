@@ -1,0 +1,164 @@
+package conformance
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-genstage/genstage/stage"
+)
+
+// world is one scenario being played.
+type world struct {
+	sc     *scenario
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	// owned by the goroutine that plays
+	actors map[string]*actor
+	order  []*actor
+	cut    bool // the rest of the scenario cannot be said here
+
+	mu       sync.Mutex
+	links    map[string]*link // guarded by mu: by the id that the scenario gives them
+	typed    []string         // guarded by mu: what did not compile here and was answered by the player
+	paused   int              // guarded by mu: handlers that take their time
+	lastTurn time.Time        // guarded by mu: when the last of them goes on
+}
+
+// link is one subscription of the scenario.
+type link struct {
+	id       string
+	opts     subOpts
+	consumer *actor
+	sub      *stage.Subscription // guarded by world.mu; nil until one side has seen it
+	accepted atomic.Int64        // calls of OnSubscribe
+}
+
+// accept notes a call of OnSubscribe: there is one for each subscription that a producer has accepted.
+func (l *link) accept() {
+	if l.accepted.Add(1) > 1 {
+		panic("OnSubscribe was called twice for " + l.id)
+	}
+}
+
+// play does the scenario, step by step, and returns what the stages did. It must be called in a
+// synctest bubble.
+func play(sc *scenario) (*trace, *world) {
+	w := &world{sc: sc, actors: map[string]*actor{}, links: map[string]*link{}}
+	w.ctx, w.cancel = context.WithCancel(context.Background())
+	t := &trace{Name: sc.Name}
+	var started []any
+	for i := range sc.Stages {
+		started = append(started, w.start(sc.Stages[i]))
+	}
+	t.Steps = append(t.Steps, traceStep{Do: "start", Result: started, Stages: w.entries()})
+	for i, s := range sc.Steps {
+		result := w.perform(s)
+		if w.cut {
+			break
+		}
+		t.Steps = append(t.Steps, traceStep{Step: i + 1, Do: s.Do, Result: result, Stages: w.entries()})
+	}
+	w.end()
+	return t, w
+}
+
+// end ends what still runs, and with it every call that has not returned.
+func (w *world) end() {
+	for _, a := range w.order {
+		a.leave()
+	}
+	w.cancel()
+	for _, a := range w.order {
+		<-a.over
+	}
+	synctest.Wait()
+}
+
+// settle returns when every stage is idle.
+func (w *world) settle() {
+	for {
+		synctest.Wait()
+		w.mu.Lock()
+		paused, until := w.paused, w.lastTurn
+		w.mu.Unlock()
+		if paused == 0 {
+			return
+		}
+		time.Sleep(time.Until(until))
+	}
+}
+
+// pause lets a handler take a moment of the bubble's clock, which goes on when everything else is
+// idle: what the stage has said so far is answered before it says more, so that each ask is seen
+// by itself. (Asks that come together are one demand here and two in GenStage. The traces hold
+// for any timing, so this one is as good as another.)
+func (w *world) pause() {
+	w.mu.Lock()
+	turn := time.Now()
+	if turn.Before(w.lastTurn) {
+		turn = w.lastTurn
+	}
+	turn = turn.Add(time.Nanosecond) // nobody else's
+	w.lastTurn = turn
+	w.paused++
+	w.mu.Unlock()
+	time.Sleep(time.Until(turn))
+	w.mu.Lock()
+	w.paused--
+	w.mu.Unlock()
+}
+
+// entries returns what each stage did since they were last asked for.
+func (w *world) entries() map[string]*entry {
+	all := map[string]*entry{}
+	for _, a := range w.order {
+		if e := a.take(); e != nil {
+			all[a.name] = e
+		}
+	}
+	return all
+}
+
+// saysByType notes that something does not compile here.
+func (w *world) saysByType(what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.typed = append(w.typed, what)
+}
+
+// link returns the subscription with an id, nil if there is none.
+func (w *world) link(id string) *link {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.links[id]
+}
+
+// connect notes a subscription before it is made.
+func (w *world) connect(id string, opts subOpts, consumer *actor) {
+	if opts == nil {
+		opts = subOpts{}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.links[id] = &link{id: id, opts: opts, consumer: consumer}
+}
+
+// saw notes what the library calls a subscription, and returns the link.
+func (w *world) saw(sub *stage.Subscription) *link {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l := w.links[sub.Label()]
+	l.sub = sub
+	return l
+}
+
+// subOf returns the live value of a subscription, nil if neither side has seen it.
+func (w *world) subOf(l *link) *stage.Subscription {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return l.sub
+}
