@@ -16,23 +16,15 @@ func (r *run[In, Out]) keep(k kept[Out]) {
 	r.keptEvents.Add(int64(len(k.events)))
 }
 
-// keepBuffered moves what is buffered, as far as there is demand for it, to what is kept back.
-func (r *run[In, Out]) keepBuffered() {
-	for r.verdict == nil {
-		if c, ok := r.buf.Due(); ok {
-			r.keep(kept[Out]{call: c})
-			continue
-		}
-		live := min(r.disp.Live()-r.keptEvents.Load(), int64(r.buf.Len()))
-		if live <= 0 {
-			return
-		}
-		r.keep(kept[Out]{events: r.buf.Take(int(live))})
-		r.publish()
+// spoken is how many of the buffered events wait for nothing but the mode: there is demand for them.
+func (r *run[In, Out]) spoken() int64 {
+	if !r.accumulating {
+		return 0
 	}
+	return min(r.disp.Live(), int64(r.buf.Len()))
 }
 
-// setMode changes the mode; forwarding replays what was kept back.
+// setMode changes the mode; forwarding replays what was kept back, behind what was buffered before.
 func (r *run[In, Out]) setMode(accumulate bool) {
 	if r.accumulating == accumulate || r.verdict != nil {
 		return
@@ -42,6 +34,7 @@ func (r *run[In, Out]) setMode(accumulate bool) {
 	if accumulate {
 		return
 	}
+	r.serveBuffer()
 	for len(r.kept) > 0 && r.verdict == nil && !r.accumulating {
 		k := r.kept[0]
 		r.kept[0] = kept[Out]{}
@@ -72,4 +65,5 @@ func (r *run[In, Out]) dropKept() {
 	}
 	r.kept = nil
 	r.keptEvents.Store(0)
+	r.spokenFor.Store(0)
 }

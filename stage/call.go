@@ -63,7 +63,7 @@ func (r *run[In, Out]) behindBuffer(c *call[Out]) {
 	switch {
 	case r.buf == nil:
 		r.invoke(c)
-	case r.accumulating && len(r.kept) > 0:
+	case r.accumulating && r.keptEvents.Load() > 0:
 		r.keep(kept[Out]{call: c})
 	case r.buf.Len()+r.buf.Marks() > 0:
 		r.buf.Mark(c)

@@ -67,10 +67,8 @@ func (r *run[In, Out]) emit(events []Out) {
 		r.outputLost.Add(int64(n))
 		return
 	}
-	r.owed = max(0, r.owed-int64(n))
-	r.granted = max(0, r.granted-int64(n))
 	events = events[:n:n]
-	if r.accumulating {
+	if r.accumulating { // they meet what is owed when they are placed: until then their demand is open
 		r.keep(kept[Out]{events: events})
 		return
 	}
@@ -79,6 +77,9 @@ func (r *run[In, Out]) emit(events []Out) {
 
 // place dispatches events, or lets them wait.
 func (r *run[In, Out]) place(events []Out) {
+	n := int64(len(events))
+	r.owed = max(0, r.owed-n)
+	r.granted = max(0, r.granted-n)
 	if r.buf.Len() == 0 && r.buf.Marks() == 0 {
 		events = r.dispatch(events)
 	}
@@ -249,12 +250,8 @@ func (r *run[In, Out]) discard(events []Out) {
 // serveBuffer dispatches what waits, as far as there is demand, and calls the DoAfter and
 // TellAfter whose turn has come.
 func (r *run[In, Out]) serveBuffer() {
-	if r.accumulating {
-		r.keepBuffered()
-		return
-	}
 	r.flush()
-	for r.verdict == nil {
+	for r.verdict == nil && !r.accumulating {
 		if c, ok := r.buf.Due(); ok {
 			r.behindQueues(c)
 			continue

@@ -79,7 +79,7 @@ type SubscriptionStats struct {
 type tally struct {
 	received, failed, handedBack, inputLost, queued                 atomic.Int64 // written by the stage goroutine
 	emitted, takenBack, dispatched, departed, discarded, outputLost atomic.Int64 // written by the stage goroutine
-	copies, dropped, keptEvents, buffered                           atomic.Int64 // written by the stage goroutine
+	copies, dropped, keptEvents, spokenFor, buffered                atomic.Int64 // written by the stage goroutine
 	tells                                                           atomic.Int64
 	running, forwarding                                             atomic.Bool
 
@@ -93,7 +93,11 @@ func (r *run[In, Out]) publish() {
 	if r.def.out == nil {
 		return
 	}
-	if n := int64(r.buf.Len() + r.inQueues()); r.buffered.Load() != n {
+	spoken := r.spoken()
+	if r.spokenFor.Load() != spoken {
+		r.spokenFor.Store(spoken)
+	}
+	if n := int64(r.buf.Len()+r.inQueues()) - spoken; r.buffered.Load() != n {
 		r.buffered.Store(n)
 	}
 }
@@ -128,7 +132,7 @@ func (r *run[In, Out]) stats() Stats {
 	}
 	s.Output = OutputStats{
 		Emitted: r.emitted.Load(), TakenBack: r.takenBack.Load(), Dispatched: r.dispatched.Load(), Departed: r.departed.Load(),
-		Copies: r.copies.Load(), Discarded: r.discarded.Load(), Dropped: r.dropped.Load(), Held: r.keptEvents.Load(), Lost: r.outputLost.Load(), Buffered: r.buffered.Load(),
+		Copies: r.copies.Load(), Discarded: r.discarded.Load(), Dropped: r.dropped.Load(), Held: r.keptEvents.Load() + r.spokenFor.Load(), Lost: r.outputLost.Load(), Buffered: r.buffered.Load(),
 	}
 	return s
 }
