@@ -197,7 +197,7 @@ func resubscribeOn[In, Out any](ctx context.Context, h *handle, old *Subscriptio
 	}
 	d, err := declare(h, src, opts)
 	if err == nil {
-		if run, _ := d.source.h.current(); run != nil && run.runsOn(goid.Current()) {
+		if run, _ := d.source.h.current(); run != nil && run.awaits(goid.Current()) {
 			err = ErrSelfCall // it must accept, and is the one that waits
 		} else {
 			err = h.addSource(d.source.h)
