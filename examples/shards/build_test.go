@@ -43,6 +43,9 @@ func report(t *testing.T, stdout string) build.Report {
 }
 
 func TestDemo(t *testing.T) {
+	if raceEnabled {
+		t.Skip("go test ./... runs it without the race detector")
+	}
 	dir := t.TempDir()
 	code, stdout, stderr := shards(t, "-json", "-dir", dir)
 	require.Zero(t, code, stderr)
