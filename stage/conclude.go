@@ -77,7 +77,9 @@ func (r *run[In, Out]) releaseSource() {
 
 // refuse closes the mailbox and answers what was in it.
 func (r *run[In, Out]) refuse() {
-	r.cancel(r.endCause())
+	if !r.verdict.completed {
+		r.cancel(r.endCause())
+	}
 	left := append(append(r.early, r.batch[r.next:]...), r.box.Close()...)
 	r.early, r.batch, r.next = nil, nil, 0
 	for _, m := range left {
@@ -198,6 +200,7 @@ func (r *run[In, Out]) finalize() {
 		late.deliver(message[Out]{kind: msgRefused, sub: &late.Subscription, arg: errRunOver})
 	}
 	close(r.done)
+	r.cancel(r.endCause()) // behind done, for who waits for both
 	if !r.initialized {
 		close(r.ready)
 	}

@@ -80,7 +80,7 @@ func (r *run[In, Out]) place(events []Out) {
 	n := int64(len(events))
 	r.owed = max(0, r.owed-n)
 	r.granted = max(0, r.granted-n)
-	if r.buf.Len() == 0 && r.buf.Marks() == 0 {
+	if r.buf.Len() == 0 { // a DoAfter that is due waits for earlier events, not for these
 		events = r.dispatch(events)
 	}
 	if len(events) > 0 {

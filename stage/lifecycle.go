@@ -253,11 +253,15 @@ func stopRun(ctx context.Context, label string, run controller, inside func(*han
 	run.stop(inside)
 	select {
 	case <-run.finished():
+	case <-ctx.Done():
+	}
+	select {
+	case <-run.finished(): // also when ctx ended by that, as one of the run's own
 		if e := run.end(); e.reason != nil {
 			return &StopError{Cause: e.reason}
 		}
 		return nil
-	case <-ctx.Done():
+	default:
 	}
 	err := &StopError{Cause: cause(ctx), Stuck: run.stuck()}
 	err.add(run.stats())

@@ -122,14 +122,12 @@ func TestGoroutinesOfCallbacksMayWait(t *testing.T) {
 			}
 			began = true
 			nothing := func(context.Context) error { return nil }
-			go func() { errs <- c.Do(ctx, nothing) }()
-			go func() { errs <- c.Do(context.Background(), nothing) }()
-			go func() { errs <- sub.Do(ctx, nothing) }()
+			var calls sync.WaitGroup
+			calls.Go(func() { errs <- c.Do(ctx, nothing) })
+			calls.Go(func() { errs <- c.Do(context.Background(), nothing) })
+			calls.Go(func() { errs <- sub.Do(ctx, nothing) })
 			go func() {
-				if err := c.Do(ctx, nothing); err != nil {
-					errs <- err
-					return
-				}
+				calls.Wait() // they would find the stage ended
 				errs <- c.Stop(ctx)
 			}()
 			return nil
