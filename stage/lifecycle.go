@@ -253,16 +253,37 @@ func stopRun(ctx context.Context, label string, run controller, inside func(*han
 	run.stop(inside)
 	select {
 	case <-run.finished():
+	case <-ctx.Done():
+		if endedWithin(ctx, run) {
+			<-run.finished()
+		}
+	}
+	select {
+	case <-run.finished():
 		if e := run.end(); e.reason != nil {
 			return &StopError{Cause: e.reason}
 		}
 		return nil
-	case <-ctx.Done():
+	default:
 	}
 	err := &StopError{Cause: cause(ctx), Stuck: run.stuck()}
 	err.add(run.stats())
 	run.abort(&ending{reason: &StageError{Stage: label, Err: err}, clean: true})
 	return err
+}
+
+// endedWithin reports whether ctx is that of a stage's callbacks, has ended because that stage came
+// to its normal end, and the stage belongs to run: then it is Stop that ended it, and no deadline.
+func endedWithin(ctx context.Context, run controller) bool {
+	c, _ := ctx.Value(coreKey{}).(*core)
+	if c == nil || cause(ctx) != ErrEnded {
+		return false
+	}
+	within := c.done == run.finished()
+	for s := c.scope; s != nil; s = s.parent {
+		within = within || controller(s) == run
+	}
+	return within
 }
 
 // add lists what a stage, or the members of a pipeline, still had.
