@@ -58,7 +58,9 @@ func (s *scope) run(ctx context.Context, ms []member) error {
 // open opens every member's mailbox. If one refuses, those before it are ended again and nothing
 // has run.
 func (s *scope) open(ctx context.Context, ms []member) error {
+	s.mu.Lock()
 	s.left = 1 + len(ms)
+	s.mu.Unlock()
 	for i, m := range ms {
 		c, err := m.open(ctx, s)
 		if err != nil {
@@ -187,7 +189,7 @@ func (s *scope) stuck() []Stuck {
 
 func (s *scope) stats() Stats {
 	s.mu.Lock()
-	st := Stats{Stage: s.label, Kind: kindPipeline, Running: s.left > 0, Runs: s.number}
+	st := Stats{Stage: s.label, Kind: kindPipeline, Running: s.result == nil, Runs: s.number}
 	if s.result != nil {
 		st.Err = s.result.reason
 	}

@@ -306,7 +306,9 @@ func TestDoGivesUp(t *testing.T) {
 		// The run ends first.
 		waits := make(chan error, 1)
 		require.NoError(t, c.Tell(func(context.Context) error { time.Sleep(time.Minute); return nil }))
-		go func() { waits <- c.Do(context.Background(), func(context.Context) error { t.Error("ran"); return nil }) }()
+		go func() {
+			waits <- c.Do(context.Background(), func(context.Context) error { t.Error("ran"); return nil })
+		}()
 		time.Sleep(time.Second)
 		c.Abort(nil)
 		require.ErrorIs(t, <-waits, stage.ErrEnded)
