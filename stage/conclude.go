@@ -100,6 +100,8 @@ func (r *run[In, Out]) refuse() {
 			if e := r.mine(m.sub); e != nil {
 				r.dropEdge(e)
 				r.takeBack(e, e.returned)
+			} else {
+				r.lateDown(m)
 			}
 		case msgHandBack:
 			r.takeBack(m.sub.typed.(*edge[Out]), m.arg.([]Out))

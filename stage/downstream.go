@@ -52,6 +52,7 @@ type outlet[Out any] struct {
 	over        []*edge[Out] // subscriptions that came when the run was ending
 	discarding  bool         // an episode of discarding has been logged
 	toldAll     bool         // every subscriber has been told that this is all
+	comingBack  int64        // events that consumers which have gone will hand back
 	notBegun    int          // subscribers that have not begun all that they were sent, when toldAll
 }
 
@@ -144,6 +145,7 @@ func (r *run[In, Out]) asked(sub *Subscription) {
 func (r *run[In, Out]) consumerGone(m message[In]) {
 	e := r.mine(m.sub)
 	if e == nil {
+		r.lateDown(m)
 		return
 	}
 	r.dropEdge(e)
@@ -157,9 +159,30 @@ func (r *run[In, Out]) consumerGone(m message[In]) {
 		c = Cancellation{Kind: Down, Reason: end.reason, clean: end.clean}
 		r.takeBack(e, e.returned)
 		e.returned = nil
+		e.away = e.sent.Load() - e.Subscription.refused.Load() - m.n
+		r.comingBack += e.away
 	}
 	r.callConsumerGone(e, c)
 	r.checkAbandoned()
+}
+
+// lateDown takes what a consumer had not begun that ended after the subscription was cancelled.
+func (r *run[In, Out]) lateDown(m message[In]) {
+	if e := m.sub.typed.(*edge[Out]); m.kind == msgConsumerDown && len(e.returned) > 0 {
+		r.takeBack(e, e.returned)
+		e.returned = nil
+	}
+}
+
+// lateHandBack takes events that reached a consumer after it had gone.
+func (r *run[In, Out]) lateHandBack(e *edge[Out], events []Out) {
+	n := min(e.away, int64(len(events)))
+	e.away -= n
+	r.comingBack -= n
+	r.takeBack(e, events)
+	if len(r.edges) == 0 && r.hadConsumer {
+		r.checkAbandoned()
+	}
 }
 
 // dropEdge forgets a subscriber and its demand.
@@ -190,7 +213,7 @@ func (r *run[In, Out]) checkAbandoned() {
 	if r.feed != nil && r.feed.patient() {
 		return
 	}
-	if r.finishing && r.buf.Len() == 0 && r.heldNow.Load() == 0 {
+	if r.finishing && r.buf.Len() == 0 && r.heldNow.Load() == 0 && r.comingBack == 0 {
 		return // it has delivered everything
 	}
 	r.fail(ErrShutdown)
@@ -211,7 +234,7 @@ func (r *run[In, Out]) begunAll(sub *Subscription, n int64) {
 // allBegun reports whether everything emitted has been begun by somebody, and asks those that
 // have not said so.
 func (r *run[In, Out]) allBegun() bool {
-	if r.buf.Len() > 0 || r.buf.Marks() > 0 || len(r.kept) > 0 {
+	if r.buf.Len() > 0 || r.buf.Marks() > 0 || len(r.kept) > 0 || r.comingBack > 0 {
 		return false
 	}
 	if r.queueing != nil {

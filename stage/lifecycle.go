@@ -58,7 +58,9 @@ func (s *scope) run(ctx context.Context, ms []member) error {
 // open opens every member's mailbox. If one refuses, those before it are ended again and nothing
 // has run.
 func (s *scope) open(ctx context.Context, ms []member) error {
+	s.mu.Lock()
 	s.left = 1 + len(ms)
+	s.mu.Unlock()
 	for i, m := range ms {
 		c, err := m.open(ctx, s)
 		if err != nil {
@@ -187,7 +189,7 @@ func (s *scope) stuck() []Stuck {
 
 func (s *scope) stats() Stats {
 	s.mu.Lock()
-	st := Stats{Stage: s.label, Kind: kindPipeline, Running: s.left > 0, Runs: s.number}
+	st := Stats{Stage: s.label, Kind: kindPipeline, Running: s.result == nil, Runs: s.number}
 	if s.result != nil {
 		st.Err = s.result.reason
 	}
@@ -254,9 +256,12 @@ func stopRun(ctx context.Context, label string, run controller, inside func(*han
 	select {
 	case <-run.finished():
 	case <-ctx.Done():
+		if endedWithin(ctx, run) {
+			<-run.finished()
+		}
 	}
 	select {
-	case <-run.finished(): // also when ctx ended by that, as one of the run's own
+	case <-run.finished():
 		if e := run.end(); e.reason != nil {
 			return &StopError{Cause: e.reason}
 		}
@@ -267,6 +272,20 @@ func stopRun(ctx context.Context, label string, run controller, inside func(*han
 	err.add(run.stats())
 	run.abort(&ending{reason: &StageError{Stage: label, Err: err}, clean: true})
 	return err
+}
+
+// endedWithin reports whether ctx is that of a stage's callbacks, has ended because that stage came
+// to its normal end, and the stage belongs to run: then it is Stop that ended it, and no deadline.
+func endedWithin(ctx context.Context, run controller) bool {
+	c, _ := ctx.Value(coreKey{}).(*core)
+	if c == nil || cause(ctx) != ErrEnded {
+		return false
+	}
+	within := c.done == run.finished()
+	for s := c.scope; s != nil; s = s.parent {
+		within = within || controller(s) == run
+	}
+	return within
 }
 
 // add lists what a stage, or the members of a pipeline, still had.

@@ -183,7 +183,7 @@ func (r *run[In, Out]) receive(m message[In]) {
 	case msgCancel, msgConsumerDown:
 		r.consumerGone(m)
 	case msgHandBack:
-		r.takeBack(m.sub.typed.(*edge[Out]), m.arg.([]Out))
+		r.lateHandBack(m.sub.typed.(*edge[Out]), m.arg.([]Out))
 	case msgBegunAll:
 		r.begunAll(m.sub, m.n)
 

@@ -31,7 +31,7 @@ const (
 	msgCancel                       // arg error
 	msgBegunAll                     // n: events received so far
 	msgHandBack                     // arg []Out
-	msgConsumerDown                 // arg *ending; the events not begun in edge.returned
+	msgConsumerDown                 // arg *ending; n: events received so far; those not begun in edge.returned
 
 	// Down, from a producer to its consumer.
 	msgAccepted
@@ -104,6 +104,7 @@ type edge[T any] struct {
 	served any   // the run that serves this edge
 	told   int64 // events sent when "that is all" was last said; -1 before
 	begun  int64 // events that the consumer has confirmed as begun; -1 before
+	away   int64 // events that had not reached the consumer when it went: it hands them back
 }
 
 const (

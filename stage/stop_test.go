@@ -369,3 +369,28 @@ func TestAbortHidesNoPanic(t *testing.T) {
 		closed(t, source, c)
 	})
 }
+
+// A goroutine of a callback may stop the pipeline with the callback's context, though that ends
+// when its own stage has drained.
+func TestStopWithTheContextOfAMember(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var p *stage.Pipeline
+		stopped := make(chan error, 1)
+		calls := 0
+		source := stage.NewProducer(func(ctx context.Context, demand int) ([]int, error) {
+			if calls++; calls == 5 {
+				go func() { stopped <- p.Stop(ctx) }()
+			}
+			return make([]int, demand), nil
+		})
+		middle, c := relay(time.Second), newSink(time.Second)
+		middle.SubscribeTo(source, stage.MaxDemand(10))
+		c.SubscribeTo(middle, stage.MaxDemand(10))
+		p = stage.NewPipeline(source, middle, c)
+		run := start(t.Context(), p)
+		require.NoError(t, run.wait(t))
+		require.NoError(t, <-stopped)
+		require.EqualValues(t, source.Stats().Output.Emitted, len(c.events()))
+		closed(t, p)
+	})
+}

@@ -327,3 +327,48 @@ func TestOnSubscribeRefuses(t *testing.T) {
 		closed(t, a, b, c)
 	})
 }
+
+// A consumer that ends between its Cancel and the answer still hands back what it has not begun.
+func TestCrashAfterCancel(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		source := stage.FromSlice(upTo(10), stage.KeepRunning())
+		c := stage.NewConsumer(func(_ context.Context, _ []int, sub *stage.Subscription) error {
+			_ = sub.Cancel(nil)
+			time.Sleep(time.Second) // the producer has dropped the subscription
+			return errBoom
+		})
+		c.SubscribeTo(source, stage.MaxDemand(8), stage.MinDemand(6))
+		runs := runAlone(t.Context(), source, c)
+		require.ErrorIs(t, runs[1].wait(t), errBoom)
+		require.EqualValues(t, 6, c.Stats().Input.HandedBack)
+		survivor := newSink(0)
+		survivor.SubscribeTo(source)
+		require.NoError(t, start(t.Context(), survivor).wait(t))
+		require.NoError(t, runs[0].wait(t))
+		require.Equal(t, []int{2, 3, 4, 5, 6, 7, 8, 9}, survivor.events())
+		closed(t, source, c, survivor)
+	})
+}
+
+// ErrDone in the middle of a delivery: what is behind it comes back before the source completes.
+func TestDoneConsumerHandsBackBeforeTheSourceCompletes(t *testing.T) {
+	for range 100 {
+		bubble(t, func(t *testing.T) {
+			source := stage.FromSlice(upTo(30))
+			quick := newSink(0)
+			c := stage.NewConsumer(func(context.Context, []int, *stage.Subscription) error {
+				time.Sleep(time.Second)
+				return stage.ErrDone
+			})
+			for _, c := range []*stage.Consumer[int]{c, quick.Consumer} {
+				c.SubscribeTo(source, stage.MaxDemand(8), stage.MinDemand(6))
+			}
+			runs := runAlone(t.Context(), c, quick, source)
+			for _, r := range runs {
+				require.NoError(t, r.wait(t))
+			}
+			require.Len(t, quick.events(), 28)
+			closed(t, source, c, quick)
+		})
+	}
+}

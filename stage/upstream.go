@@ -356,7 +356,7 @@ func (r *run[In, Out]) leaveUpstreams(end *ending) {
 		delete(unbegun, &e.Subscription)
 		n := int64(len(e.returned))
 		e.observe(MessageConsumerDown, n, end.reason)
-		r.count(e.post(msgConsumerDown, 0, end), n)
+		r.count(e.post(msgConsumerDown, e.received.Load(), end), n)
 	}
 	for sub, events := range unbegun { // of subscriptions that had ended
 		r.handBack(sub, events)
