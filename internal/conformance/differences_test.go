@@ -1,8 +1,13 @@
 package conformance
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
 )
 
 // row is a difference on purpose: docs/genstage.md has a section of that name, with what GenStage does, what we
@@ -15,6 +20,20 @@ type row struct {
 	level func(p *played)
 	// explains says whether a difference, and what follows from it, is due to the row.
 	explains func(p *played, d *difference) bool
+}
+
+// TestDocumented: every row, and every scenario that differs, stands in docs/genstage.md.
+func TestDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/genstage.md")
+	require.NoError(t, err)
+	for _, r := range append(rows, row{name: "stalled-buffer"}, row{name: "quirk"}) {
+		require.Contains(t, string(page), "\n### "+r.name+"\n")
+	}
+	goldens, err := filepath.Glob(filepath.Join(oursDir, "*.json"))
+	require.NoError(t, err)
+	for _, file := range goldens {
+		require.Contains(t, string(page), "`"+strings.TrimSuffix(filepath.Base(file), ".json")+"`")
+	}
 }
 
 // played is a scenario that has been played, with all that a row may look at. The traces are copies.
