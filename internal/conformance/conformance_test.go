@@ -1,11 +1,8 @@
 package conformance
 
 import (
-	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -59,7 +56,7 @@ func conform(t *testing.T, name string) {
 	require.NoError(t, err)
 	want, err := load[trace](*traceDir, name)
 	require.NoError(t, err)
-	if sc.has("stream") {
+	if slices.ContainsFunc(sc.Steps, func(s step) bool { return s.Do == "stream" }) {
 		tally.skipped++
 		t.Skip("waits")
 	}
@@ -90,18 +87,8 @@ func differs(t *testing.T, sc *scenario, want, have *trace, w *world, d *differe
 		t.Errorf("%s: %s %s\n%v", sc.Name, sc.Note, wrong, d)
 		return
 	}
-	if *update {
-		data, err := json.MarshalIndent(have, "", " ")
-		require.NoError(t, err)
-		require.NoError(t, os.MkdirAll(oursDir, 0o755))
-		require.NoError(t, os.WriteFile(filepath.Join(oursDir, sc.Name+".json"), append(data, '\n'), 0o644))
-	}
-	ours, err := load[trace](oursDir, sc.Name)
-	if errors.Is(err, os.ErrNotExist) && *scenarioDir != flag.Lookup("scenarios").DefValue {
-		err, ours = nil, have // of a folder that is not ours
-	}
-	require.NoError(t, err)
-	if changed := compare(ours, have); changed != nil {
+	foreign := *scenarioDir != flag.Lookup("scenarios").DefValue
+	if changed := holdAgainst(t, oursDir, have, foreign); changed != nil {
 		tally.fail++
 		t.Errorf("%s: not what testdata/ours says (here \"GenStage\" is ours)\n%v", sc.Name, changed)
 		return
