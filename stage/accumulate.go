@@ -45,6 +45,8 @@ func (r *run[In, Out]) setMode(accumulate bool) {
 			r.behindBuffer(k.call)
 		case len(k.events) > 0:
 			r.place(k.events)
+		case r.disp.Live() == 0: // those who asked have left, or have been served from what was kept
+			r.owed = max(0, r.owed-k.demand)
 		case !r.finishing:
 			r.callSource(k.demand)
 		}

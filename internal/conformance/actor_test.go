@@ -24,11 +24,11 @@ type actor struct {
 	do        func(context.Context, func(context.Context) ([]event, error)) error
 	tell      func(func(context.Context) ([]event, error)) error
 	tellAfter func(func(context.Context) ([]event, error)) error
-	buffered  func() int64 // in the stage's buffer
-	estimate  func() int64 // there and in its dispatcher
+	buffered  func() int64 // in the stage's own buffer
 	modes     *modes
 	children  *children
 	probe     *probe
+	queueing  stage.QueueingDispatcher[event] // of a partition dispatcher; looked at while the stage is idle
 	gates     chan struct{}
 
 	policy
@@ -42,6 +42,7 @@ type actor struct {
 	dead    bool       // guarded by mu
 	blocked bool       // guarded by mu: waits at its gate
 	failure error      // guarded by mu: what Run returned
+	emitted []event    // guarded by mu: all that it has, in order
 }
 
 // quiet keeps the log away: what it says is compared by nobody.
@@ -146,7 +147,7 @@ func (w *world) begin(spec stageSpec) (a *actor, refused bool) {
 	w.actors[a.name] = a
 	w.order = append(w.order, a)
 	for _, d := range spec.SubscribeTo {
-		w.connect(d.ID, d.Opts, a)
+		w.connect(d.ID, d.To, d.Opts, a)
 		src, err := w.sourceFor(d.To, d.Opts)
 		if err != nil {
 			panic(err)

@@ -36,12 +36,22 @@ func (a *actor) dispatch(with func(stage.NewDispatcher[event], ...stage.Dispatch
 func (a *actor) counting(makeIt stage.NewDispatcher[event]) stage.NewDispatcher[event] {
 	return func(opts ...stage.DispatchOption) (stage.Dispatcher[event], error) {
 		d, err := makeIt(opts...)
-		if q, ok := d.(stage.QueueingDispatcher[event]); ok {
-			all := a.estimate
-			a.buffered = func() int64 { return all() - int64(q.Queued()) }
-		}
+		a.queueing, _ = d.(stage.QueueingDispatcher[event])
 		return d, err
 	}
+}
+
+// inBuffer returns how many events wait in the stage's own buffer.
+func (a *actor) inBuffer(all int64) int64 {
+	if a.queueing == nil {
+		return all
+	}
+	return all - int64(a.queueing.Queued())
+}
+
+// keepsForNobody says whether events wait for a partition that has no subscriber.
+func (a *actor) keepsForNobody() bool {
+	return !a.isDead() && a.queueing != nil && a.queueing.Queued() > a.queueing.Deliverable()
 }
 
 // keys are the names of the partitions.

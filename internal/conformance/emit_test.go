@@ -38,9 +38,12 @@ type emitter interface {
 
 func (a *actor) emitsBy(p emitter) {
 	a.run, a.source = p, p
-	a.do, a.tell, a.tellAfter = p.Do, p.Tell, p.TellAfter
-	a.buffered = p.Buffered
-	a.estimate = p.Buffered
+	a.do = func(ctx context.Context, fn func(context.Context) ([]event, error)) error {
+		return p.Do(ctx, a.emitting(fn))
+	}
+	a.tell = func(fn func(context.Context) ([]event, error)) error { return p.Tell(a.emitting(fn)) }
+	a.tellAfter = func(fn func(context.Context) ([]event, error)) error { return p.TellAfter(a.emitting(fn)) }
+	a.buffered = func() int64 { return a.inBuffer(p.Buffered()) }
 }
 
 func (a *actor) outputOptions() (opts []stage.OutputOption) {
@@ -83,7 +86,7 @@ func (a *actor) onDemand(_ context.Context, n int) ([]event, error) {
 	if last {
 		a.finished()
 	}
-	return out, err
+	return a.emits(out, err)
 }
 
 // finished has a producer that is told to stop at its end do so behind its last events.

@@ -62,7 +62,7 @@ func (a *actor) makeProducerConsumer() {
 	p.OnDiscard(a.onDiscard)
 	p.OnCancel(func(_ context.Context, sub *stage.Subscription, end stage.Cancellation) ([]event, error) {
 		a.recordCancel(sub, end)
-		return a.onCancelAnswer()
+		return a.emits(a.onCancelAnswer())
 	})
 	a.emitsBy(p)
 	a.consumesBy(p)
@@ -143,7 +143,7 @@ func (a *actor) onEvents(ctx context.Context, batch []event, from *stage.Subscri
 	if b.StopAfter > 0 && a.policy.seen >= b.StopAfter {
 		return nil, answered(b.Reason)
 	}
-	return a.policy.handled(batch), nil
+	return a.emits(a.policy.handled(batch), nil)
 }
 
 // passGate waits for one gate step; false when the stage ends first.

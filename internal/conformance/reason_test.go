@@ -52,6 +52,8 @@ func reasonOf(err error) string {
 	switch {
 	case err == nil:
 		return "normal"
+	case errors.Is(err, stage.ErrIntensity): // it wraps the last failure
+		return "shutdown"
 	case errors.As(err, &r):
 		return string(r)
 	case errors.Is(err, stage.ErrKilled):

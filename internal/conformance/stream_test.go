@@ -1,3 +1,3 @@
 package conformance
 
-func (w *world) doStream(step) any { panic(missing("Events")) }
+func (w *world) doStream(step) any { panic(string("Events")) }

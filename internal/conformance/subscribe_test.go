@@ -27,7 +27,10 @@ func (w *world) doSubscription(s step) any {
 // subscribe makes a subscription.
 func (w *world) subscribe(s step) any {
 	return w.subscribeBy(s, func(a *actor, src stage.Source[event], opts []stage.SubscribeOption) error {
-		_, err := a.subscribe(w.ctx, src, opts...)
+		sub, err := a.subscribe(w.ctx, src, opts...)
+		if err == nil {
+			w.saw(sub)
+		}
 		return err
 	})
 }
@@ -56,7 +59,7 @@ func (w *world) subscribeBy(s step, way func(*actor, stage.Source[event], []stag
 	case s.To == "nobody":
 		return w.subscribeToNobody(a, s.Opts)
 	}
-	w.connect(s.ID, s.Opts, a)
+	w.connect(s.ID, s.To, s.Opts, a)
 	src, err := w.sourceFor(s.To, s.Opts)
 	if err != nil {
 		return failed(err.Error())
@@ -68,7 +71,7 @@ func (w *world) subscribeBy(s step, way func(*actor, stage.Source[event], []stag
 		a.record(record{"cb": "cancel", "sub": s.ID, "kind": "cancel", "reason": reasonOf(err)})
 		return "ok"
 	}
-	if err == nil && w.link(s.ID).accepted.Load() == 0 {
+	if err == nil && a.children == nil && w.link(s.ID).accepted.Load() == 0 {
 		panic("a subscription without OnSubscribe: " + s.ID)
 	}
 	return subscribed(err)

@@ -134,7 +134,7 @@ func (x *probe) subscribe(s step) any {
 		w.cannotSay("a subscription that is made twice")
 		return nil
 	}
-	w.connect(id, s.Opts, x.a)
+	w.connect(id, s.To, s.Opts, x.a)
 	src, err := w.sourceFor(s.To, s.Opts)
 	if err != nil {
 		w.cannotSay(err.Error())

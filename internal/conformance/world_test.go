@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing/synctest"
@@ -17,9 +18,11 @@ type world struct {
 	cancel context.CancelFunc
 
 	// owned by the goroutine that plays
-	actors map[string]*actor
-	order  []*actor
-	cut    bool // the rest of the scenario cannot be said here
+	actors    map[string]*actor
+	order     []*actor
+	cut       bool             // the rest of the scenario cannot be said here
+	finals    map[string]final // at the end of the scenario
+	ownerless int              // the first step after which events wait for a partition without subscriber; 0: none
 
 	mu       sync.Mutex
 	links    map[string]*link // guarded by mu: by the id that the scenario gives them
@@ -31,6 +34,7 @@ type world struct {
 // link is one subscription of the scenario.
 type link struct {
 	id       string
+	to       string
 	opts     subOpts
 	consumer *actor
 	sub      *stage.Subscription // guarded by world.mu; nil until one side has seen it
@@ -61,6 +65,9 @@ func play(sc *scenario) (*trace, *world) {
 			break
 		}
 		t.Steps = append(t.Steps, traceStep{Step: i + 1, Do: s.Do, Result: result, Stages: w.entries()})
+		if w.ownerless == 0 && slices.ContainsFunc(w.order, (*actor).keepsForNobody) {
+			w.ownerless = i + 1
+		}
 	}
 	w.end()
 	return t, w
@@ -68,6 +75,10 @@ func play(sc *scenario) (*trace, *world) {
 
 // end ends what still runs, and with it every call that has not returned.
 func (w *world) end() {
+	w.finals = map[string]final{}
+	for _, a := range w.order {
+		w.finals[a.name] = a.run.Stats()
+	}
 	for _, a := range w.order {
 		a.leave()
 	}
@@ -138,13 +149,13 @@ func (w *world) link(id string) *link {
 }
 
 // connect notes a subscription before it is made.
-func (w *world) connect(id string, opts subOpts, consumer *actor) {
+func (w *world) connect(id, to string, opts subOpts, consumer *actor) {
 	if opts == nil {
 		opts = subOpts{}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.links[id] = &link{id: id, opts: opts, consumer: consumer}
+	w.links[id] = &link{id: id, to: to, opts: opts, consumer: consumer}
 }
 
 // saw notes what the library calls a subscription, and returns the link.
