@@ -252,4 +252,3 @@ func TestSupervisorStopChild(t *testing.T) {
 		closed(t, source, s)
 	})
 }
-
