@@ -6,12 +6,14 @@
 //
 // # Stages
 //
-// A stage is one goroutine with one mailbox and one state. There are three kinds:
+// A stage is one goroutine with one mailbox and one state. There are four kinds:
 //
 //   - a [Producer] emits events when it is asked: [NewProducer], [FromSlice], [FromSeq], [Poll]
 //   - a [Consumer] receives events: [NewConsumer], [ForEach]
 //   - a [ProducerConsumer] receives events of one type and emits events of another:
 //     [NewProducerConsumer]
+//   - a [ConsumerSupervisor] receives events and starts a goroutine for each: [NewConsumerSupervisor],
+//     [StartWith]
 //
 // What a stage does is a function, its callback. All callbacks of a stage are called on the
 // stage's goroutine, one at a time: variables that only they use need no lock. What is optional
@@ -121,6 +123,15 @@
 //
 // Asks add up. Whatever is held keeps the stage from completing, and Stop waits for it. The
 // example of [Subscription.Hold] is the whole pattern.
+//
+// # A goroutine per event
+//
+// When every event is a piece of work of its own (a download, a job), a [ConsumerSupervisor] does
+// the asking and holding of manual mode: it starts a child, a goroutine, for each event, never more
+// than max demand of a subscription at once, and each child that ends makes room for the next
+// event. A child that fails does not end the stage: its event is counted as failed and given to
+// OnDeadLetter, or the child is started again ([Restart], [MaxAttempts], [Backoff]). The
+// documentation of [ConsumerSupervisor] says what min demand means there.
 //
 // # Subscriptions and failure
 //

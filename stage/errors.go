@@ -106,7 +106,7 @@ type PanicError struct {
 	Value    any    // the value given to panic; [ErrGoexit] after Goexit
 	Stack    []byte // the stack of the callback at that moment
 	Stage    string // name of the stage
-	Callback string // which function of it, as "events", "OnInit", "Do"
+	Callback string // which function of it, as "events", "OnInit", "Do"; "start" and "child" of a consumer supervisor
 }
 
 // Error names the callback and the value. The stack is not part of it.
