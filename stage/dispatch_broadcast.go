@@ -16,17 +16,22 @@ import (
 // be sent events: position and limits grow, so that dispatching changes no
 // limit, and the least of them is on top of a heap.
 type broadcastDispatcher[T any] struct {
-	subs     map[SubID]*broadcastEntry[T]
-	order    []*broadcastEntry[T] // in order of subscription
-	waiting  limitHeap[T]         // those who everyone waits for
-	position int64                // events dispatched
+	subs      map[SubID]*broadcastEntry[T]
+	consumers map[any]bool         // those that subscribe
+	order     []*broadcastEntry[T] // in order of subscription; nil: has left
+	holes     int                  // how many of order are nil
+	waiting   limitHeap[T]         // those who everyone waits for
+	lagging   limitHeap[T]         // those with a lag policy
+	asked     []SubID              // of those, some that have asked since the last flush
+	position  int64                // events dispatched
 }
 
 type broadcastEntry[T any] struct {
 	id      SubID
 	request Request[T]
+	place   int   // in order
 	limit   int64 // position up to which it has asked; saturates
-	at      int   // in waiting; -1: has a lag policy
+	at      int   // in its heap
 
 	queue []T // with a lag policy: dispatched, not sent
 }
@@ -39,8 +44,8 @@ type broadcastEntry[T any] struct {
 // [Lag] it does not hold the others up. A stage can subscribe once only. Events that
 // a subscriber did not begin before it ended are lost: the others have them.
 //
-// Subscribers share the slice. An ask costs O(log n), a dispatch O(n) for n
-// subscribers.
+// Subscribers share the slice. An ask, a subscription and its end cost O(log n), a
+// dispatch O(n) for n subscribers.
 func Broadcast[T any](opts ...DispatchOption) (Dispatcher[T], error) {
 	c, err := configure(opts)
 	if err == nil && c.shuffle {
@@ -49,7 +54,14 @@ func Broadcast[T any](opts ...DispatchOption) (Dispatcher[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	return &broadcastDispatcher[T]{subs: map[SubID]*broadcastEntry[T]{}}, nil
+	return newBroadcastDispatcher[T](), nil
+}
+
+// newBroadcastDispatcher returns a broadcast dispatcher without subscribers.
+func newBroadcastDispatcher[T any]() *broadcastDispatcher[T] {
+	return &broadcastDispatcher[T]{
+		subs: map[SubID]*broadcastEntry[T]{}, consumers: map[any]bool{}, lagging: limitHeap[T]{most: true},
+	}
 }
 
 // Multicast marks the dispatcher as one that gives events to everyone.
@@ -59,17 +71,17 @@ func (d *broadcastDispatcher[T]) Subscribe(id SubID, r Request[T]) error {
 	if r.Key != nil {
 		return fmt.Errorf("%w: Partition needs PartitionBy", ErrInvalidOption)
 	}
-	for _, e := range d.order {
-		if e.id == id || r.Consumer != nil && e.request.Consumer == r.Consumer {
-			return ErrAlreadySubscribed
-		}
+	if d.subs[id] != nil || r.Consumer != nil && d.consumers[r.Consumer] {
+		return ErrAlreadySubscribed
 	}
-	e := &broadcastEntry[T]{id: id, request: r, limit: d.position, at: -1}
+	if r.Consumer != nil {
+		d.consumers[r.Consumer] = true
+	}
+	d.compact()
+	e := &broadcastEntry[T]{id: id, request: r, limit: d.position, place: len(d.order)}
 	d.subs[id] = e
 	d.order = append(d.order, e)
-	if r.Lag == 0 {
-		heap.Push(&d.waiting, e)
-	}
+	heap.Push(d.heapOf(e), e)
 	return nil
 }
 
@@ -79,24 +91,47 @@ func (d *broadcastDispatcher[T]) Cancel(id SubID) {
 		return
 	}
 	delete(d.subs, id)
-	d.order = slices.DeleteFunc(d.order, func(other *broadcastEntry[T]) bool { return other == e })
-	if e.at >= 0 {
-		heap.Remove(&d.waiting, e.at)
+	delete(d.consumers, e.request.Consumer)
+	d.order[e.place] = nil // not closed up: Dispatch may be walking along it
+	d.holes++
+	heap.Remove(d.heapOf(e), e.at)
+}
+
+// compact closes up the order when it is mostly holes.
+func (d *broadcastDispatcher[T]) compact() {
+	if d.holes <= len(d.order)/2 {
+		return
+	}
+	d.order = slices.DeleteFunc(d.order, func(e *broadcastEntry[T]) bool { return e == nil })
+	d.holes = 0
+	for i, e := range d.order {
+		e.place = i
 	}
 }
 
+// heapOf returns the heap that e is in.
+func (d *broadcastDispatcher[T]) heapOf(e *broadcastEntry[T]) *limitHeap[T] {
+	if e.request.Lag > 0 {
+		return &d.lagging
+	}
+	return &d.waiting
+}
+
 func (d *broadcastDispatcher[T]) Ask(id SubID, n int64) {
-	if e := d.subs[id]; e != nil && n > 0 {
-		d.raise(e, n)
+	e := d.subs[id]
+	if e == nil || n < 1 {
+		return
+	}
+	d.raise(e, n)
+	if len(e.queue) > 0 {
+		d.asked = append(d.asked, id)
 	}
 }
 
 // raise moves a limit up.
 func (d *broadcastDispatcher[T]) raise(e *broadcastEntry[T], n int64) {
 	e.limit = demand.Add(e.limit, n)
-	if e.at >= 0 {
-		heap.Fix(&d.waiting, e.at)
-	}
+	heap.Fix(d.heapOf(e), e.at)
 }
 
 // HandBack drops the events: the other subscribers have had them.
@@ -106,30 +141,35 @@ func (d *broadcastDispatcher[T]) HandBack(_ Request[T], events []T) (again []T, 
 
 // Live is the least open demand; if all have a lag policy, the largest.
 func (d *broadcastDispatcher[T]) Live() int64 {
-	if len(d.waiting) > 0 {
-		return d.waiting[0].limit - d.position
+	switch {
+	case len(d.waiting.items) > 0:
+		return d.waiting.items[0].limit - d.position
+	case len(d.lagging.items) > 0:
+		return max(0, d.lagging.items[0].limit-d.position)
 	}
-	var most int64
-	for _, e := range d.order {
-		most = max(most, e.limit-d.position)
-	}
-	return most
+	return 0
 }
 
+// Dispatch goes on while events that selectors have rejected leave demand for more.
 func (d *broadcastDispatcher[T]) Dispatch(events []T, out Outlet[T]) (rest []T) {
-	n := int(min(d.Live(), int64(len(events))))
-	if n == 0 {
-		return events
+	d.compact()
+	for len(events) > 0 {
+		n := int(min(d.Live(), int64(len(events))))
+		if n == 0 {
+			break
+		}
+		if d.position > math.MaxInt64/2 {
+			d.rebase()
+		}
+		d.position += int64(n)
+		for _, e := range d.order {
+			if e != nil {
+				d.offer(e, events[:n:n], out)
+			}
+		}
+		events = events[n:]
 	}
-	batch := events[:n:n]
-	if d.position > math.MaxInt64/2 {
-		d.rebase()
-	}
-	d.position += int64(n)
-	for _, e := range slices.Clone(d.order) { // a selector that panics takes its subscriber out
-		d.offer(e, batch, out)
-	}
-	return slices.Clip(events[n:])
+	return slices.Clip(events)
 }
 
 // offer gives a batch to one subscriber.
@@ -192,7 +232,7 @@ func (d *broadcastDispatcher[T]) Queued() int { return 0 }
 // Deliverable counts what waits for subscribers with a lag policy.
 func (d *broadcastDispatcher[T]) Deliverable() int {
 	n := 0
-	for _, e := range d.order {
+	for _, e := range d.lagging.items {
 		n += len(e.queue)
 	}
 	return n
@@ -200,11 +240,12 @@ func (d *broadcastDispatcher[T]) Deliverable() int {
 
 // Flush sends subscribers with a lag policy what they have asked for meanwhile.
 func (d *broadcastDispatcher[T]) Flush(out Outlet[T]) {
-	for _, e := range d.order {
-		if len(e.queue) > 0 {
+	for _, id := range d.asked {
+		if e := d.subs[id]; e != nil {
 			d.flush(e, out)
 		}
 	}
+	d.asked = d.asked[:0]
 }
 
 // Mark reports true: nothing is behind that someone waits for.
@@ -231,36 +272,54 @@ func (e *broadcastEntry[T]) filter(batch []T) (wanted []T, err error) {
 	return slices.Clip(wanted), nil
 }
 
-// rebase moves the stream's position back to 0, so that limits don't saturate in a long run.
+// rebase moves the stream's position back, so that limits don't saturate in a long run. Those that have
+// saturated, and stay so, ask for ever.
 func (d *broadcastDispatcher[T]) rebase() {
-	for _, e := range d.order {
+	back := d.position
+	for _, e := range d.lagging.items {
+		back = min(back, e.limit) // it may be behind
+	}
+	for _, e := range d.subs {
 		if e.limit < math.MaxInt64 {
-			e.limit -= d.position
+			e.limit -= back
 		}
 	}
-	d.position = 0
+	d.position -= back
 }
 
-// limitHeap has the subscriber with the least limit on top.
-type limitHeap[T any] []*broadcastEntry[T]
+// limitHeap has the subscriber with the least limit on top, or with the largest.
+type limitHeap[T any] struct {
+	items []*broadcastEntry[T]
+	most  bool
+	steps uint64 // comparisons made; a test asserts their order of growth
+}
 
-func (h limitHeap[T]) Len() int           { return len(h) }
-func (h limitHeap[T]) Less(i, j int) bool { return h[i].limit < h[j].limit }
-func (h limitHeap[T]) Swap(i, j int)      { h[i], h[j] = h[j], h[i]; h[i].at, h[j].at = i, j }
+// Len implements heap.Interface, as the methods below do.
+func (h *limitHeap[T]) Len() int { return len(h.items) }
 
-// Push implements heap.Interface.
+func (h *limitHeap[T]) Less(i, j int) bool {
+	h.steps++
+	if h.most {
+		i, j = j, i
+	}
+	return h.items[i].limit < h.items[j].limit
+}
+
+func (h *limitHeap[T]) Swap(i, j int) {
+	h.items[i], h.items[j] = h.items[j], h.items[i]
+	h.items[i].at, h.items[j].at = i, j
+}
+
 func (h *limitHeap[T]) Push(x any) {
 	e := x.(*broadcastEntry[T])
-	e.at = len(*h)
-	*h = append(*h, e)
+	e.at = len(h.items)
+	h.items = append(h.items, e)
 }
 
-// Pop implements heap.Interface.
 func (h *limitHeap[T]) Pop() any {
-	last := len(*h) - 1
-	e := (*h)[last]
-	e.at = -1
-	(*h)[last] = nil
-	*h = (*h)[:last]
+	last := len(h.items) - 1
+	e := h.items[last]
+	h.items[last] = nil
+	h.items = h.items[:last]
 	return e
 }
