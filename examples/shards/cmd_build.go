@@ -233,6 +233,7 @@ func runDemo(args []string, stdout, stderr io.Writer) int {
 	}
 	root, out := filepath.Join(*dir, "store"), filepath.Join(*dir, "shards")
 	ctx, stop := interruptible()
+	fmt.Fprintf(stderr, "%s: making the demo's snapshots\n", root)
 	stats, err := demoStore(ctx, root)
 	aborted := ctx.Err() != nil
 	stop()
