@@ -124,7 +124,7 @@ func (s *storm) gust(ctx context.Context, rng *rand.Rand, heavy bool) {
 }
 
 func TestStorm(t *testing.T) {
-	for seed := range seeds(t, 60) {
+	for seed := range seeds(t, 30) {
 		bubble(t, func(t *testing.T) {
 			defer reportSeed(t, seed)
 			rng := rand.New(rand.NewPCG(seed, 1))
