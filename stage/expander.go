@@ -71,10 +71,7 @@ func (r *run[In, Out]) expand() {
 		r.again = r.again || r.wanted()
 	case errors.Is(err, ErrDone):
 		r.expansion = nil
-		r.endChunk(out)
-		if x.done {
-			r.finish()
-		}
+		r.endChunk(out, x.done)
 		r.workHand()
 	default:
 		r.emit(out)

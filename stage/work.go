@@ -93,10 +93,7 @@ func (r *run[In, Out]) workHand() {
 			r.expand()
 			return
 		}
-		r.endChunk(out)
-		if err != nil {
-			r.finish()
-		}
+		r.endChunk(out, err != nil)
 	}
 	if r.verdict == nil && r.expansion == nil {
 		r.hand.sub, r.hand.events = nil, nil
@@ -117,15 +114,17 @@ func (r *run[In, Out]) callEvents(chunk []In, sub *Subscription) (out []Out, err
 }
 
 // endChunk ends the chunk in hand: its events have been handled, but for those that are held, what it
-// emitted is dispatched, and then the account may ask again.
-func (r *run[In, Out]) endChunk(out []Out) {
+// emitted is dispatched, and then the account may ask again, unless this was the last one (ErrDone).
+func (r *run[In, Out]) endChunk(out []Out, last bool) {
 	sub, n := r.hand.sub, r.hand.n
 	finished := sub.holdable.Swap(0)
 	r.handled.Add(finished)
 	sub.finished.Add(finished)
 	r.hand.events, r.hand.n = r.hand.events[n:], 0
 	r.emit(out)
-	if !sub.options.manual && sub.state == subActive {
+	if last {
+		r.finish()
+	} else if !sub.options.manual && sub.state == subActive {
 		if ask := sub.account.Handled(n); ask > 0 {
 			sub.ask(ask)
 		}

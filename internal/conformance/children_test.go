@@ -29,7 +29,7 @@ func (a *actor) makeSupervisor() {
 		mode = stage.RestartTransient
 	}
 	within := time.Duration(deref(a.spec.MaxSeconds, 60)) * time.Second
-	k.sup = stage.StartWith(k.start, stage.Name(a.name), quiet, stage.OnInit(a.onInit),
+	k.sup = stage.StartWith(k.start, stage.Name(a.name), quiet, stage.OnInit(a.onInit), stage.Observe(a.observe),
 		stage.Restart(mode), stage.MaxRestarts(deref(a.spec.MaxRestarts, stage.DefaultMaxRestarts), within))
 	a.children, a.run = k, k.sup
 	a.subscribe, a.declare = k.sup.Subscribe, k.sup.SubscribeTo

@@ -85,7 +85,9 @@ func (a *actor) consumesBy(c subscriber) {
 func (a *actor) observe(m stage.Message) {
 	if m.Kind == stage.MessageSubscribe {
 		l := a.w.saw(m.Sub)
-		a.record(record{"cb": "subscribe", "as": "consumer", "sub": l.id, "opts": l.opts})
+		if a.children == nil { // a supervisor has no callback for it
+			a.record(record{"cb": "subscribe", "as": "consumer", "sub": l.id, "opts": l.opts})
+		}
 	}
 	a.observeForProbe(m)
 }

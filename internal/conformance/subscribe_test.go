@@ -65,27 +65,27 @@ func (w *world) subscribeBy(s step, way func(*actor, stage.Source[event], []stag
 		return failed(err.Error())
 	}
 	err = way(a, src, a.options(s.ID, s.Opts))
-	if errors.Is(err, stage.ErrRefused) {
-		// GenStage answers the caller when the request is sent, and the refusal comes to the consumer,
-		// which does not end by it; ours comes to the caller.
-		a.record(record{"cb": "cancel", "sub": s.ID, "kind": "cancel", "reason": reasonOf(err)})
-		return "ok"
-	}
-	if err == nil && a.children == nil && w.link(s.ID).accepted.Load() == 0 {
+	l := w.link(s.ID)
+	switch {
+	case err == nil && a.children == nil && l.accepted.Load() == 0:
 		panic("a subscription without OnSubscribe: " + s.ID)
+	case err == nil:
+	case w.subOf(l) == nil: // the request was not sent
+		return notSent(err)
+	case errors.Is(err, stage.ErrRefused):
+		// GenStage answers the caller when the request is sent, and a refusal comes to the consumer, which
+		// does not end by it. Ours comes to the caller.
+		a.record(record{"cb": "cancel", "sub": s.ID, "kind": "cancel", "reason": reasonOf(err)})
 	}
-	return subscribed(err)
+	return "ok"
 }
 
-// subscribed is the result of a subscription. GenStage answers when the request is sent; that
-// there was no stage is told to the consumer, here and there.
-func subscribed(err error) any {
-	switch {
-	case err == nil, errors.Is(err, stage.ErrNoStage):
-		return "ok"
-	case errors.Is(err, stage.ErrInvalidOption):
+// notSent is the result of a subscription for which nothing was sent to the producer.
+func notSent(err error) any {
+	if errors.Is(err, stage.ErrInvalidOption) {
 		return failed("bad_opts")
-	case errors.Is(err, stage.ErrEnded), errors.Is(err, stage.ErrNotRunning):
+	}
+	if errors.Is(err, stage.ErrEnded) || errors.Is(err, stage.ErrNotRunning) {
 		return exited("noproc")
 	}
 	return failed(reasonOf(err))
