@@ -51,7 +51,10 @@ type begun struct {
 // sends at its end.
 func (k *children[In]) live(c *child[In], up chan<- begun) {
 	c.goroutine.Store(goid.Current())
-	ctx, cancel := context.WithCancel(c.ctx)
+	ctx, cancel := c.ctx, func() {} // settle ends it
+	if k.policy.mode == RestartTransient {
+		ctx, cancel = context.WithCancel(c.ctx) // there may be another attempt
+	}
 	callback := "child"
 	if up != nil {
 		callback = "start"

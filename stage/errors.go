@@ -183,9 +183,10 @@ func endedBy(stage string, err error) *ending {
 	if err == nil {
 		return &ending{clean: true}
 	}
+	var panicked *PanicError // no panic is clean, whatever its value
 	return &ending{
 		reason: &StageError{Stage: stage, Err: err},
-		clean:  errors.Is(err, ErrShutdown),
+		clean:  errors.Is(err, ErrShutdown) && !errors.As(err, &panicked),
 	}
 }
 

@@ -74,6 +74,21 @@ func TestSupervisorIntensityIsExact(t *testing.T) {
 	}
 }
 
+// No panic is a clean end: neither that of a child nor, by it, that of the supervisor.
+func TestSupervisorPanicsWithACleanError(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		source := stage.FromSlice([]int{1})
+		s := stage.NewConsumerSupervisor(func(context.Context, int) error { panic(stage.ErrShutdown) }, stage.Restart(stage.RestartTransient))
+		s.SubscribeTo(source)
+		require.ErrorIs(t, stage.Run(t.Context(), source, s), stage.ErrIntensity, "a clean end would be nil")
+		c := stage.ForEach(func(context.Context, int) error { panic(stage.ErrShutdown) })
+		c.SubscribeTo(source)
+		var panicked *stage.PanicError
+		require.ErrorAs(t, stage.Run(t.Context(), source, c), &panicked)
+		closed(t, source, s)
+	})
+}
+
 // T22: a poison event among 10,000.
 func TestSupervisorMaxAttempts(t *testing.T) {
 	bubble(t, func(t *testing.T) {
