@@ -1,6 +1,9 @@
 package stage
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // Consumer receives events and emits none. Make one with [NewConsumer] or [ForEach]. It must not
 // be copied.
@@ -50,15 +53,17 @@ func newConsumer[In any](handle func(context.Context, []In, *Subscription) error
 func (c *Consumer[In]) none() bool { return c == nil }
 
 // ForEach makes a consumer that calls fn for one event after the other. An error of fn ends the
-// stage, and the batch that the event came with counts as failed; [ErrDone] ends it normally.
-// ForEach panics if fn is nil.
+// stage, and the batch that the event came with counts as failed; [ErrDone] ends it normally, and
+// the events behind this one go back to the producer. ForEach panics if fn is nil.
 func ForEach[In any](fn func(ctx context.Context, event In) error, opts ...ConsumerOption) *Consumer[In] {
 	if fn == nil {
 		panic("stage: ForEach: nil callback")
 	}
 	return newConsumer(func(ctx context.Context, events []In, _ *Subscription) error {
-		for _, e := range events {
-			if err := fn(ctx, e); err != nil {
+		for i, e := range events {
+			if err := fn(ctx, e); errors.Is(err, ErrDone) {
+				return &begunOnly{i + 1, err}
+			} else if err != nil {
 				return err
 			}
 		}

@@ -46,10 +46,7 @@ func (r *run[In, Out]) openFeed() {
 
 // follow tells the feed what is open, and emits what it has.
 func (r *run[In, Out]) follow() {
-	if r.accumulating {
-		return
-	}
-	open := max(0, r.disp.Live()-int64(r.buf.Len()))
+	open := r.feedOpen()
 	if open == r.fedOpen && !r.news {
 		return
 	}
@@ -67,6 +64,16 @@ func (r *run[In, Out]) follow() {
 		r.checkAbandoned() // it may have become impatient
 	}
 	r.serveBuffer()
+	// A dispatcher that dropped events gave their demand back: the feed has to hear of it.
+	r.again = r.again || r.feedOpen() != r.fedOpen && r.verdict == nil && !r.finishing
+}
+
+// feedOpen is how many events subscribers wait for now, as far as demand is forwarded.
+func (r *run[In, Out]) feedOpen() int64 {
+	if r.accumulating {
+		return 0
+	}
+	return max(0, r.disp.Live()-int64(r.buf.Len()))
 }
 
 // stopFeed begins to drain a producer that has a feed; the feed's last event ends it.

@@ -219,6 +219,24 @@ func (q *Queue[T]) Stats() Stats {
 	return s
 }
 
+// DispatchWith says who gets which event; see [Producer.DispatchWith].
+func (q *Queue[T]) DispatchWith(make NewDispatcher[T], opts ...DispatchOption) {
+	q.p.mu.Lock()
+	defer q.p.mu.Unlock()
+	q.p.def.dispatchWith(&q.p.handle, make, opts, callSite(1))
+}
+
+// OnDiscard has fn called with events that a dispatcher discards; see [Producer.OnDiscard]. The
+// queue itself discards none.
+func (q *Queue[T]) OnDiscard(fn func(ctx context.Context, events []T)) { q.p.OnDiscard(fn) }
+
+// Accumulate keeps what is in the queue, and what is pushed, until [Queue.Forward]; see
+// [Producer.Accumulate].
+func (q *Queue[T]) Accumulate() error { return q.p.Accumulate() }
+
+// Forward ends Accumulate; see [Producer.Forward].
+func (q *Queue[T]) Forward() error { return q.p.Forward() }
+
 func (q *Queue[T]) none() bool { return q == nil }
 
 func (q *Queue[T]) members() []*handle { return q.p.members() }

@@ -422,7 +422,7 @@ func TestForEachStopsAtTheFirstError(t *testing.T) {
 		handled, failed int64
 	}{
 		{"error", boom, boom, 4, 4},
-		{"ErrDone", stage.ErrDone, nil, 8, 0},
+		{"ErrDone", stage.ErrDone, nil, 7, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

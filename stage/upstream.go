@@ -170,6 +170,7 @@ func (r *run[In, Out]) accepted(sub *Subscription) {
 			e.answer(err)
 		case errors.Is(err, ErrDone):
 			r.finish()
+			e.answer(ErrEnded)
 		case err != nil:
 			r.fail(err)
 			e.answer(r.verdict.reason)

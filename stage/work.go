@@ -80,6 +80,10 @@ func (r *run[In, Out]) workHand() {
 		r.queued.Add(-int64(n))
 		sub.holdable.Store(int64(n))
 		out, err := r.callEvents(r.hand.events[:n:n], sub)
+		if part, ok := err.(*begunOnly); ok {
+			r.endPart(part)
+			break
+		}
 		if err != nil && !errors.Is(err, ErrDone) {
 			if errors.Is(err, errAborted) {
 				sub.holdable.Store(0)
@@ -129,6 +133,27 @@ func (r *run[In, Out]) endChunk(out []Out, last bool) {
 			sub.ask(ask)
 		}
 	}
+}
+
+// begunOnly is what an events callback of this package returns to end its stage with err when it
+// has begun, and finished, no more than the first n events of its batch: the others go back.
+type begunOnly struct {
+	n   int
+	err error
+}
+
+func (e *begunOnly) Error() string { return e.err.Error() }
+func (e *begunOnly) Unwrap() error { return e.err }
+
+// endPart ends the chunk in hand, and the stage, as a begunOnly says.
+func (r *run[In, Out]) endPart(part *begunOnly) {
+	sub, back := r.hand.sub, int64(r.hand.n-part.n)
+	finished := sub.holdable.Swap(0) - back
+	r.queued.Add(back)
+	r.handled.Add(finished)
+	sub.finished.Add(finished)
+	r.hand.events, r.hand.n = r.hand.events[part.n:], 0
+	r.ends(part.err)
 }
 
 // checkInput completes the stage when its input is complete and handled: all its permanent
