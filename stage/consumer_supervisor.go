@@ -65,7 +65,7 @@ type ConsumerSupervisor[In any] struct {
 // goroutine of its own: child is called many times at once and must be safe for that.
 //
 // NewConsumerSupervisor panics if the function is nil.
-func NewConsumerSupervisor[In any](child func(ctx context.Context, event In) error, opts ...SupervisorOption) *ConsumerSupervisor[In] {
+func NewConsumerSupervisor[In any](child func(ctx context.Context, event In) error, opts ...ConsumerSupervisorOption) *ConsumerSupervisor[In] {
 	if child == nil {
 		panic("stage: NewConsumerSupervisor: nil callback")
 	}
@@ -86,7 +86,7 @@ func NewConsumerSupervisor[In any](child func(ctx context.Context, event In) err
 // The context is the child's: it ends when the child has ended or start has refused.
 //
 // StartWith panics if the function is nil.
-func StartWith[In any](start func(ctx context.Context, event In) (run func(ctx context.Context) error, err error), opts ...SupervisorOption) *ConsumerSupervisor[In] {
+func StartWith[In any](start func(ctx context.Context, event In) (run func(ctx context.Context) error, err error), opts ...ConsumerSupervisorOption) *ConsumerSupervisor[In] {
 	if start == nil {
 		panic("stage: StartWith: nil callback")
 	}
@@ -94,15 +94,15 @@ func StartWith[In any](start func(ctx context.Context, event In) (run func(ctx c
 }
 
 // newConsumerSupervisor must be called by the exported constructor directly, for the call site.
-func newConsumerSupervisor[In any](spec childSpec[In], opts []SupervisorOption) *ConsumerSupervisor[In] {
+func newConsumerSupervisor[In any](spec childSpec[In], opts []ConsumerSupervisorOption) *ConsumerSupervisor[In] {
 	s := &ConsumerSupervisor[In]{spec: spec}
 	s.init(kindConsumerSupervisor, 2)
 	for _, o := range opts {
 		if o == nil {
-			s.conf.fault("a nil SupervisorOption")
+			s.conf.fault("a nil ConsumerSupervisorOption")
 			continue
 		}
-		o.forSupervisor(&s.conf)
+		o.forConsumerSupervisor(&s.conf)
 	}
 	s.conf.children.complete(&s.conf)
 	s.in.h = &s.handle

@@ -20,15 +20,15 @@ type (
 	// ProducerConsumerOption is an option of [NewProducerConsumer].
 	ProducerConsumerOption interface{ forProducerConsumer(*config) }
 
-	// SupervisorOption is an option of [NewConsumerSupervisor] and [StartWith].
-	SupervisorOption interface{ forSupervisor(*config) }
+	// ConsumerSupervisorOption is an option of [NewConsumerSupervisor] and [StartWith].
+	ConsumerSupervisorOption interface{ forConsumerSupervisor(*config) }
 
 	// Option fits every kind of stage.
 	Option interface {
 		ProducerOption
 		ConsumerOption
 		ProducerConsumerOption
-		SupervisorOption
+		ConsumerSupervisorOption
 	}
 	// OutputOption fits the stages that emit: producers and producer-consumers.
 	OutputOption interface {
@@ -40,7 +40,7 @@ type (
 	InputOption interface {
 		ConsumerOption
 		ProducerConsumerOption
-		SupervisorOption
+		ConsumerSupervisorOption
 	}
 )
 
@@ -50,24 +50,24 @@ type (
 	inputOption    func(*config)
 	producerOption func(*config)
 
-	supervisorOption func(*config)
+	consumerSupervisorOption func(*config)
 )
 
-func (o anyOption) forProducer(c *config)         { o(c) }
-func (o anyOption) forConsumer(c *config)         { o(c) }
-func (o anyOption) forProducerConsumer(c *config) { o(c) }
-func (o anyOption) forSupervisor(c *config)       { o(c) }
+func (o anyOption) forProducer(c *config)           { o(c) }
+func (o anyOption) forConsumer(c *config)           { o(c) }
+func (o anyOption) forProducerConsumer(c *config)   { o(c) }
+func (o anyOption) forConsumerSupervisor(c *config) { o(c) }
 
 func (o outputOption) forProducer(c *config)         { o(c) }
 func (o outputOption) forProducerConsumer(c *config) { o(c) }
 
-func (o inputOption) forConsumer(c *config)         { o(c) }
-func (o inputOption) forProducerConsumer(c *config) { o(c) }
-func (o inputOption) forSupervisor(c *config)       { o(c) }
+func (o inputOption) forConsumer(c *config)           { o(c) }
+func (o inputOption) forProducerConsumer(c *config)   { o(c) }
+func (o inputOption) forConsumerSupervisor(c *config) { o(c) }
 
 func (o producerOption) forProducer(c *config) { o(c) }
 
-func (o supervisorOption) forSupervisor(c *config) { o(c) }
+func (o consumerSupervisorOption) forConsumerSupervisor(c *config) { o(c) }
 
 // config is what the options of one stage came to: set by the constructor, read-only after.
 type config struct {

@@ -35,8 +35,8 @@ type childPolicy struct {
 
 // Restart sets whether a child that has failed is started again, with the same event; by default
 // [RestartTemporary]. A child that is started again keeps its slot: nothing is asked for it.
-func Restart(mode RestartMode) SupervisorOption {
-	return supervisorOption(func(c *config) {
+func Restart(mode RestartMode) ConsumerSupervisorOption {
+	return consumerSupervisorOption(func(c *config) {
 		if mode > RestartTransient {
 			c.fault("Restart(%d): no such mode for a child", mode)
 			return
@@ -49,8 +49,8 @@ func Restart(mode RestartMode) SupervisorOption {
 // ends of that span belong to it. The supervisor ends with an error that wraps [ErrIntensity] and
 // the last failure when one more would be needed. By default 3 within 5 seconds; with
 // [MaxAttempts] and without MaxRestarts as many as it takes. n is at least 0, within above 0.
-func MaxRestarts(n int, within time.Duration) SupervisorOption {
-	return supervisorOption(func(c *config) {
+func MaxRestarts(n int, within time.Duration) ConsumerSupervisorOption {
+	return consumerSupervisorOption(func(c *config) {
 		if n < 0 || within <= 0 {
 			c.fault("MaxRestarts(%d, %v): must be at least 0 restarts, within more than 0", n, within)
 			return
@@ -64,8 +64,8 @@ func MaxRestarts(n int, within time.Duration) SupervisorOption {
 // supervisor goes on. n is at least 1; it needs [RestartTransient]. Add [MaxRestarts] to end the
 // supervisor nevertheless when very much fails at once: an outage should not use up the attempts
 // of every event.
-func MaxAttempts(n int) SupervisorOption {
-	return supervisorOption(func(c *config) {
+func MaxAttempts(n int) ConsumerSupervisorOption {
+	return consumerSupervisorOption(func(c *config) {
 		if n < 1 {
 			c.fault("MaxAttempts(%d): must be at least 1", n)
 			return
@@ -78,8 +78,8 @@ func MaxAttempts(n int) SupervisorOption {
 // child up to longest, and of that a random part between half and all, so that what failed
 // together does not come back together. By default there is none. first must be above 0 and
 // longest at least first.
-func Backoff(first, longest time.Duration) SupervisorOption {
-	return supervisorOption(func(c *config) {
+func Backoff(first, longest time.Duration) ConsumerSupervisorOption {
+	return consumerSupervisorOption(func(c *config) {
 		if first <= 0 || longest < first {
 			c.fault("Backoff(%v, %v): the first pause must be above 0, the longest at least that", first, longest)
 			return

@@ -186,7 +186,7 @@ func TestSupervisorRestartKeepsTheSlot(t *testing.T) {
 	for _, pause := range []time.Duration{0, time.Second} {
 		bubble(t, func(t *testing.T) {
 			crew, source := newCrew(), counting(0)
-			opts := []stage.SupervisorOption{stage.Restart(stage.RestartTransient)}
+			opts := []stage.ConsumerSupervisorOption{stage.Restart(stage.RestartTransient)}
 			if pause > 0 {
 				opts = append(opts, stage.Backoff(pause, pause))
 			}
@@ -249,7 +249,7 @@ func TestSupervisorsSubscriptionIsItsOwn(t *testing.T) {
 
 func TestSupervisorOptionsOutOfRange(t *testing.T) {
 	nop := func(context.Context, int) error { return nil }
-	for name, opt := range map[string]stage.SupervisorOption{
+	for name, opt := range map[string]stage.ConsumerSupervisorOption{
 		"restart":       stage.Restart(99),
 		"restarts":      stage.MaxRestarts(-1, time.Second),
 		"within":        stage.MaxRestarts(1, 0),

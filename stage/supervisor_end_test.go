@@ -323,7 +323,7 @@ func TestSupervisorStorm(t *testing.T) {
 				}
 				return nil
 			}
-			opts := []stage.SupervisorOption{quiet, stage.Restart(stage.RestartMode(seed % 2))}
+			opts := []stage.ConsumerSupervisorOption{quiet, stage.Restart(stage.RestartMode(seed % 2))}
 			if seed%2 == 1 {
 				opts = append(opts, stage.MaxAttempts(1+roll(3)))
 			}

@@ -20,7 +20,7 @@ func TestSupervisorIntensityIsExact(t *testing.T) {
 		name     string
 		at       []time.Duration
 		survives int // failures that it survives
-		opts     []stage.SupervisorOption
+		opts     []stage.ConsumerSupervisorOption
 	}{
 		{"0 1 2 3", []time.Duration{0, 1 * s, 2 * s, 3 * s}, 3, nil},
 		{"0 2 4 6", []time.Duration{0, 2 * s, 4 * s, 6 * s}, 4, nil},
@@ -28,8 +28,8 @@ func TestSupervisorIntensityIsExact(t *testing.T) {
 		{"just behind it", []time.Duration{0, 1 * s, 2 * s, 5*s + 1}, 4, nil},
 		{"it moves", []time.Duration{0, 3 * s, 4 * s, 6 * s, 7 * s, 8 * s}, 4, nil},
 		{"all at once", []time.Duration{0, 0, 0, 0}, 3, nil},
-		{"none allowed", []time.Duration{0}, 0, []stage.SupervisorOption{stage.MaxRestarts(0, s)}},
-		{"1 in 1 ns", []time.Duration{0, 2, 4, 6, 6}, 4, []stage.SupervisorOption{stage.MaxRestarts(1, 1)}},
+		{"none allowed", []time.Duration{0}, 0, []stage.ConsumerSupervisorOption{stage.MaxRestarts(0, s)}},
+		{"1 in 1 ns", []time.Duration{0, 2, 4, 6, 6}, 4, []stage.ConsumerSupervisorOption{stage.MaxRestarts(1, 1)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -157,14 +157,14 @@ func TestSupervisorMaxAttemptsAndMaxRestarts(t *testing.T) {
 func TestSupervisorStartFailsOnRestart(t *testing.T) {
 	for _, c := range []struct {
 		flaky int // starts that fail before one succeeds
-		opts  []stage.SupervisorOption
+		opts  []stage.ConsumerSupervisorOption
 		ok    bool
 	}{
 		{2, nil, true},  // 3 restarts: one for the child's failure, two for those of its start
 		{3, nil, false}, // one too many
-		{3, []stage.SupervisorOption{stage.MaxAttempts(5)}, true},
-		{9, []stage.SupervisorOption{stage.MaxAttempts(5)}, true}, // a dead letter
-		{2, []stage.SupervisorOption{stage.Backoff(time.Second, time.Minute)}, true},
+		{3, []stage.ConsumerSupervisorOption{stage.MaxAttempts(5)}, true},
+		{9, []stage.ConsumerSupervisorOption{stage.MaxAttempts(5)}, true}, // a dead letter
+		{2, []stage.ConsumerSupervisorOption{stage.Backoff(time.Second, time.Minute)}, true},
 	} {
 		bubble(t, func(t *testing.T) {
 			crew, source := newCrew(), askedOnly()
