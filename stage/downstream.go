@@ -42,6 +42,7 @@ type outlet[Out any] struct {
 	admitting   *edge[Out]   // OnConsumer is being asked about it
 	spared      bool         // all subscribers are temporary, at the end
 	over        []*edge[Out] // subscriptions that came when the run was ending
+	faulted     bool         // a fault of the dispatcher's has been logged
 	discarding  bool         // an episode of discarding has been logged
 	toldAll     bool         // every subscriber has been told that this is all
 	notBegun    int          // subscribers that have not begun all that they were sent, when toldAll
