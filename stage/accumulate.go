@@ -45,7 +45,7 @@ func (r *run[In, Out]) setMode(accumulate bool) {
 			r.behindBuffer(k.call)
 		case len(k.events) > 0:
 			r.place(k.events)
-		case !r.finishing:
+		case !r.finishing && r.timer == nil: // else all that is open is asked for when the pause is over
 			r.callSource(k.demand)
 		}
 		r.serveBuffer()

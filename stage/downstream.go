@@ -179,7 +179,7 @@ func (r *run[In, Out]) checkAbandoned() {
 	if r.verdict != nil || r.scope.alone || r.h.conf.keepRunning || len(r.edges) > 0 || r.def.out.awaited() {
 		return
 	}
-	if r.finishing && r.buf.Len() == 0 && r.heldNow.Load() == 0 {
+	if r.finishing && r.buf.Len() == 0 && len(r.kept) == 0 && r.heldNow.Load() == 0 {
 		return // it has delivered everything
 	}
 	r.fail(ErrShutdown)
