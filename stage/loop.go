@@ -199,12 +199,18 @@ func (r *run[In, Out]) settle() {
 	if r.def.out != nil {
 		r.serveBuffer()
 	}
+	if r.def.onDemand != nil {
+		r.askSource() // before the input: it says how much of that may be begun
+	}
 	if r.def.in != nil {
 		r.workQueue()
 		r.checkInput()
 	}
-	if r.def.produce != nil || r.def.onDemand != nil {
+	switch {
+	case r.def.produce != nil:
 		r.askSource()
+	case r.def.onDemand != nil:
+		r.again = r.again || r.mayAsk()
 	}
 	if r.finishing && r.verdict == nil && r.heldNow.Load() == 0 {
 		r.checkDelivered()
