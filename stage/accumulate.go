@@ -47,7 +47,7 @@ func (r *run[In, Out]) setMode(accumulate bool) {
 			r.place(k.events)
 		case r.disp.Live() == 0: // those who asked have left, or have been served from what was kept
 			r.owed = max(0, r.owed-k.demand)
-		case !r.finishing:
+		case !r.finishing && r.timer == nil: // else all that is open is asked for when the pause is over
 			r.callSource(k.demand)
 		}
 		r.serveBuffer()

@@ -14,19 +14,23 @@ func (r *run[In, Out]) open() int64 {
 	return r.disp.Live() - r.owed - int64(r.buf.Len())
 }
 
+// mayAsk reports whether there is something to ask for, and nothing against it.
+func (r *run[In, Out]) mayAsk() bool {
+	return r.open() > 0 && r.released && !r.finishing && r.verdict == nil && r.timer == nil
+}
+
 // askSource asks once; if more is open afterwards, the mailbox comes first.
 func (r *run[In, Out]) askSource() {
-	if !r.released || r.finishing || r.verdict != nil || r.timer != nil {
+	if r.feed != nil {
+		if r.released && !r.finishing && r.verdict == nil {
+			r.follow()
+		}
 		return
 	}
-	if r.feed != nil {
-		r.follow()
+	if !r.mayAsk() {
 		return
 	}
 	want := r.open()
-	if want <= 0 {
-		return
-	}
 	r.owed += want
 	if r.accumulating {
 		r.keep(kept[Out]{demand: want})
@@ -34,7 +38,7 @@ func (r *run[In, Out]) askSource() {
 	}
 	r.callSource(want)
 	r.serveBuffer()
-	r.again = r.again || r.open() > 0 && r.timer == nil && r.verdict == nil && !r.finishing
+	r.again = r.again || r.mayAsk()
 }
 
 // callSource calls the demand callback, or OnDemand.
@@ -48,7 +52,7 @@ func (r *run[In, Out]) callSource(want int64) {
 		}
 		var pass int
 		out, pass, err = r.def.onDemand(r.ctx, n)
-		r.granted += int64(max(0, min(pass, n)))
+		r.granted += int64(max(0, min(pass, n-len(out))))
 		return err
 	})
 	if err != nil && !errors.Is(err, ErrDone) {

@@ -20,9 +20,7 @@ type demandDispatcher[T any] struct {
 
 	shuffle *rand.Rand // nil when it is done, or not wanted
 
-	// The sum of all pending demand, as 128 bits: each summand saturates at
-	// MaxInt64 but the sum must not, or subtracting from it would be wrong.
-	liveHi, liveLo uint64
+	live wideSum // of all pending demand
 }
 
 // Demand makes the default dispatcher: each event goes to one subscriber. A
@@ -71,7 +69,7 @@ func (d *demandDispatcher[T]) Cancel(id SubID) {
 	}
 	delete(d.subs, id)
 	if e.at >= 0 {
-		d.spend(d.heap.items[e.at].pending)
+		d.live.sub(d.heap.items[e.at].pending)
 		d.heap.remove(e.at)
 	}
 }
@@ -87,9 +85,7 @@ func (d *demandDispatcher[T]) Ask(id SubID, n int64) {
 		before = d.heap.items[e.at].pending
 	}
 	after := demand.Add(before, n)
-	var carry uint64
-	d.liveLo, carry = bits.Add64(d.liveLo, uint64(after-before), 0)
-	d.liveHi += carry
+	d.live.add(after - before)
 	if e.at < 0 {
 		d.heap.push(demandItem{pending: after, turn: d.turn, entry: e})
 	} else {
@@ -103,7 +99,7 @@ func (d *demandDispatcher[T]) HandBack(_ Request[T], events []T) (again []T, los
 }
 
 func (d *demandDispatcher[T]) Dispatch(events []T, out Outlet[T]) (rest []T) {
-	if d.shuffle != nil && len(events) > 0 {
+	if d.shuffle != nil && len(events) > 0 && len(d.heap.items) > 0 {
 		d.heap.shuffle(d.shuffle)
 		d.shuffle = nil
 	}
@@ -114,7 +110,7 @@ func (d *demandDispatcher[T]) Dispatch(events []T, out Outlet[T]) (rest []T) {
 			n = int(head.pending)
 		}
 		// Accounts first: they are right whatever becomes of Send.
-		d.spend(int64(n))
+		d.live.sub(int64(n))
 		if left := head.pending - int64(n); left == 0 {
 			d.heap.remove(0)
 		} else {
@@ -130,18 +126,34 @@ func (d *demandDispatcher[T]) Dispatch(events []T, out Outlet[T]) (rest []T) {
 	return slices.Clip(events)
 }
 
-func (d *demandDispatcher[T]) Live() int64 {
-	if d.liveHi > 0 || d.liveLo > math.MaxInt64 {
-		return math.MaxInt64
-	}
-	return int64(d.liveLo)
+func (d *demandDispatcher[T]) Live() int64 { return d.live.less(0) }
+
+// wideSum adds up demand in 128 bits: each summand saturates at MaxInt64 but
+// the sum must not, or subtracting from it would be wrong.
+type wideSum struct{ hi, lo uint64 }
+
+func (s *wideSum) add(n int64) {
+	var carry uint64
+	s.lo, carry = bits.Add64(s.lo, uint64(n), 0)
+	s.hi += carry
 }
 
-// spend takes n off the sum of all pending demand.
-func (d *demandDispatcher[T]) spend(n int64) {
+func (s *wideSum) sub(n int64) {
 	var borrow uint64
-	d.liveLo, borrow = bits.Sub64(d.liveLo, uint64(n), 0)
-	d.liveHi -= borrow
+	s.lo, borrow = bits.Sub64(s.lo, uint64(n), 0)
+	s.hi -= borrow
+}
+
+// less returns the sum less n, from 0 to MaxInt64.
+func (s wideSum) less(n int64) int64 {
+	if s.hi == 0 && s.lo <= uint64(n) {
+		return 0
+	}
+	s.sub(n)
+	if s.hi > 0 || s.lo > math.MaxInt64 {
+		return math.MaxInt64
+	}
+	return int64(s.lo)
 }
 
 // demandEntry is a subscriber and where in the heap it stands.

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/go-genstage/genstage/internal/buffer"
-	"github.com/go-genstage/genstage/internal/demand"
 )
 
 // partitionDispatcher gives each event to the partition of its key. What a
@@ -18,6 +17,13 @@ type partitionDispatcher[T any, K comparable] struct {
 	subs       map[SubID]*partition[T]
 	limit      int // of a queue without owner
 	keep       buffer.Keep
+
+	// The sums over all partitions, kept by book: an ask looks at one partition only.
+	live                wideSum
+	queued, deliverable int
+
+	due     []*partition[T] // those that Flush has to look at
+	touched []*partition[T] // of the dispatch in progress
 }
 
 // partition is one part: its subscribers, and what waits for them.
@@ -25,7 +31,12 @@ type partition[T any] struct {
 	subs   *demandDispatcher[T]
 	owners int
 	queue  *buffer.Buffer[T, *partitionMark]
-	batch  []T // of the dispatch in progress
+	batch  []T  // of the dispatch in progress
+	isDue  bool // is in due
+
+	// what of it is in the sums
+	live                int64
+	queued, deliverable int
 }
 
 // partitionMark is a mark that has to pass the queues it was put into.
@@ -75,10 +86,14 @@ func PartitionWith[T any, K comparable](split func(event T) (changed T, key K, k
 			d.keep = buffer.KeepFirst
 		}
 		for _, k := range keys {
-			if _, twice := d.byKey[k]; twice {
+			p, err := d.find(k)
+			if err != nil {
+				return nil, err
+			}
+			if p != nil {
 				return nil, fmt.Errorf("%w: PartitionBy: partition %v is named twice", ErrInvalidOption, k)
 			}
-			p := &partition[T]{subs: newDemandDispatcher[T](), queue: buffer.New[T, *partitionMark](-1, d.keep)}
+			p = &partition[T]{subs: newDemandDispatcher[T](), queue: buffer.New[T, *partitionMark](-1, d.keep)}
 			d.byKey[k] = p
 			d.partitions = append(d.partitions, p)
 		}
@@ -88,6 +103,8 @@ func PartitionWith[T any, K comparable](split func(event T) (changed T, key K, k
 
 func (d *partitionDispatcher[T, K]) Subscribe(id SubID, r Request[T]) error {
 	switch {
+	case d.subs[id] != nil:
+		return ErrAlreadySubscribed
 	case r.Where != nil:
 		return fmt.Errorf("%w: Where needs Broadcast", ErrInvalidOption)
 	case r.Lag != 0:
@@ -99,7 +116,10 @@ func (d *partitionDispatcher[T, K]) Subscribe(id SubID, r Request[T]) error {
 	if !ok {
 		return fmt.Errorf("%w: Partition(%v): the key is a %T, the partitions have %T", ErrInvalidOption, r.Key, r.Key, key)
 	}
-	p := d.byKey[key]
+	p, err := d.find(key)
+	if err != nil {
+		return err
+	}
 	if p == nil {
 		return fmt.Errorf("%w: Partition(%v): there is no such partition", ErrInvalidOption, r.Key)
 	}
@@ -108,7 +128,38 @@ func (d *partitionDispatcher[T, K]) Subscribe(id SubID, r Request[T]) error {
 	}
 	p.owners++
 	d.subs[id] = p
+	d.book(p)
 	return nil
+}
+
+// find returns the partition of a key, or nil. A key of an interface type may not be comparable after all.
+func (d *partitionDispatcher[T, K]) find(key K) (p *partition[T], err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("%w: partition %v: %v", ErrInvalidOption, key, v)
+		}
+	}()
+	return d.byKey[key], nil
+}
+
+// book brings the sums up to date with one partition.
+func (d *partitionDispatcher[T, K]) book(p *partition[T]) {
+	var live int64
+	var deliverable int
+	queued := p.queue.Len()
+	if p.owners > 0 {
+		live, deliverable = p.subs.Live(), queued
+	}
+	d.live.sub(p.live)
+	d.live.add(live)
+	d.queued += queued - p.queued
+	d.deliverable += deliverable - p.deliverable
+	p.live, p.queued, p.deliverable = live, queued, deliverable
+	tooMany := p.owners == 0 && d.limit >= 0 && queued > d.limit
+	if !p.isDue && (tooMany || queued > 0 && live > 0) {
+		p.isDue = true
+		d.due = append(d.due, p)
+	}
 }
 
 func (d *partitionDispatcher[T, K]) Cancel(id SubID) {
@@ -116,45 +167,48 @@ func (d *partitionDispatcher[T, K]) Cancel(id SubID) {
 		delete(d.subs, id)
 		p.subs.Cancel(id)
 		p.owners--
+		d.book(p)
 	}
 }
 
 func (d *partitionDispatcher[T, K]) Ask(id SubID, n int64) {
 	if p := d.subs[id]; p != nil {
 		p.subs.Ask(id, n)
+		d.book(p)
 	}
 }
 
 // HandBack puts the events in front of their partition's queue, not split again.
 func (d *partitionDispatcher[T, K]) HandBack(r Request[T], events []T) (again []T, lost int) {
-	if key, ok := r.Key.(K); ok && d.byKey[key] != nil {
-		d.byKey[key].queue.PutFront(events)
-		return nil, 0
+	key, _ := r.Key.(K)
+	p, _ := d.find(key)
+	if p == nil {
+		return nil, len(events)
 	}
-	return nil, len(events)
+	p.queue.PutFront(events)
+	d.book(p)
+	return nil, 0
 }
 
 // Live is the demand of all partitions that have subscribers, less what waits for them.
-func (d *partitionDispatcher[T, K]) Live() int64 {
-	var live, queued int64
-	for _, p := range d.partitions {
-		if p.owners > 0 {
-			live = demand.Add(live, p.subs.Live())
-			queued += int64(p.queue.Len())
-		}
-	}
-	return max(0, live-queued)
-}
+func (d *partitionDispatcher[T, K]) Live() int64 { return d.live.less(int64(d.deliverable)) }
 
 func (d *partitionDispatcher[T, K]) Dispatch(events []T, out Outlet[T]) (rest []T) {
 	live := d.Live()
 	taken, dropped := 0, 0
+	var fault error
 	for taken < len(events) && live > 0 {
-		event, p := d.split(events[taken])
+		event, p, err := d.split(events[taken])
 		taken++
 		if p == nil {
 			dropped++
+			if fault == nil {
+				fault = err
+			}
 			continue
+		}
+		if len(p.batch) == 0 {
+			d.touched = append(d.touched, p)
 		}
 		p.batch = append(p.batch, event)
 		if p.owners > 0 {
@@ -162,91 +216,91 @@ func (d *partitionDispatcher[T, K]) Dispatch(events []T, out Outlet[T]) (rest []
 		}
 	}
 	if dropped > 0 {
-		out.Dropped(dropped)
+		out.Dropped(dropped, fault)
 	}
-	for _, p := range d.partitions {
-		if len(p.batch) > 0 {
-			batch := slices.Clip(p.batch)
-			p.batch = nil
-			if p.queue.Len() == 0 && p.queue.Marks() == 0 {
-				batch = p.subs.Dispatch(batch, out)
-			}
-			p.queue.Put(batch)
-			d.trim(p, out)
+	for _, p := range d.touched {
+		batch := slices.Clip(p.batch)
+		p.batch = nil
+		if p.queue.Len() == 0 && p.queue.Marks() == 0 {
+			batch = p.subs.Dispatch(batch, out)
 		}
+		p.queue.Put(batch)
+		d.trim(p, out)
+		d.book(p)
 	}
+	clear(d.touched)
+	d.touched = d.touched[:0]
 	return slices.Clip(events[taken:])
 }
 
-// split asks the user's function about one event; nil: it is for nobody.
-func (d *partitionDispatcher[T, K]) split(event T) (_ T, p *partition[T]) {
+// split asks the user's function about one event; no partition: it is for nobody, with an error if that is a fault.
+func (d *partitionDispatcher[T, K]) split(event T) (_ T, p *partition[T], err error) {
 	defer func() {
-		if recover() != nil {
-			p = nil
+		if v := recover(); v != nil {
+			p, err = nil, fmt.Errorf("stage: PartitionBy: the key function panicked: %v", v)
 		}
 	}()
 	changed, key, keep := d.key(event)
 	if !keep {
-		return changed, nil
+		return changed, nil, nil
 	}
-	return changed, d.byKey[key]
+	if p = d.byKey[key]; p == nil {
+		err = fmt.Errorf("stage: PartitionBy: there is no partition %v", key)
+	}
+	return changed, p, err
 }
 
-// trim bounds the queue of a partition without subscriber.
+// trim bounds the queue of a partition without subscriber. Marks keep their place.
 func (d *partitionDispatcher[T, K]) trim(p *partition[T], out Outlet[T]) {
-	over := p.queue.Len() - d.limit
-	if p.owners > 0 || d.limit < 0 || over <= 0 {
+	if p.owners > 0 || d.limit < 0 || p.queue.Len() <= d.limit {
 		return
 	}
+	all := p.queue
+	from, to := 0, d.limit // of all events, those that stay
 	if d.keep == buffer.KeepLast {
-		for over > 0 {
-			old := p.queue.Take(over)
-			over -= len(old)
-			out.Discarded(old)
-			d.pass(p, out)
+		from, to = all.Len()-d.limit, all.Len()
+	}
+	p.queue = buffer.New[T, *partitionMark](-1, d.keep)
+	for at := 0; all.Len() > 0; {
+		events := all.Take(all.Len()) // up to the first mark
+		n := len(events)
+		first, last := min(max(from-at, 0), n), min(max(to-at, 0), n)
+		at += n
+		if first > 0 {
+			out.Discarded(events[:first:first])
 		}
-		return
+		p.queue.Put(events[first:last:last])
+		if last < n {
+			out.Discarded(events[last:])
+		}
+		for m, ok := all.Due(); ok; m, ok = all.Due() {
+			p.queue.Mark(m)
+		}
 	}
-	kept := p.queue.Take(d.limit)
-	for d.pass(p, out); p.queue.Len() > 0; d.pass(p, out) {
-		out.Discarded(p.queue.Take(p.queue.Len()))
-	}
-	p.queue.PutFront(kept)
+	d.pass(p, out)
 }
 
 // Queued counts what waits in all partitions.
-func (d *partitionDispatcher[T, K]) Queued() int {
-	n := 0
-	for _, p := range d.partitions {
-		n += p.queue.Len()
-	}
-	return n
-}
+func (d *partitionDispatcher[T, K]) Queued() int { return d.queued }
 
 // Deliverable counts what waits in partitions that have subscribers.
-func (d *partitionDispatcher[T, K]) Deliverable() int {
-	n := 0
-	for _, p := range d.partitions {
-		if p.owners > 0 {
-			n += p.queue.Len()
-		}
-	}
-	return n
-}
+func (d *partitionDispatcher[T, K]) Deliverable() int { return d.deliverable }
 
 // Flush sends what waits for partitions that have demand.
 func (d *partitionDispatcher[T, K]) Flush(out Outlet[T]) {
-	for _, p := range d.partitions {
+	for _, p := range d.due {
 		d.trim(p, out)
-		for {
+		for n := 1; n > 0; {
 			d.pass(p, out)
-			n := int(min(p.subs.Live(), int64(p.queue.Len())))
-			if n == 0 {
-				break
+			if n = int(min(p.subs.Live(), int64(p.queue.Len()))); n > 0 {
+				p.subs.Dispatch(p.queue.Take(n), out)
 			}
-			p.subs.Dispatch(p.queue.Take(n), out)
 		}
+		d.book(p)
+		p.isDue = false
 	}
+	clear(d.due)
+	d.due = d.due[:0]
 }
 
 // Mark puts a mark behind everything that waits, in every partition in which something does.

@@ -95,8 +95,9 @@ type Outlet[T any] interface {
 	Filtered(id SubID, n int)
 	// Lagged reports n events that the subscriber will not get, as it is too slow.
 	Lagged(id SubID, n int)
-	// Dropped reports n events that are for nobody.
-	Dropped(n int)
+	// Dropped reports n events that are for nobody. An error says that this is a fault; the
+	// first one of a run is logged.
+	Dropped(n int, fault error)
 	// Discarded reports events that there is no room to keep.
 	Discarded(events []T)
 	// Refuse ends a subscription with an error. The dispatcher has forgotten it.

@@ -50,6 +50,7 @@ type outlet[Out any] struct {
 	admitting   *edge[Out]   // OnConsumer is being asked about it
 	spared      bool         // all subscribers are temporary, at the end
 	over        []*edge[Out] // subscriptions that came when the run was ending
+	faulted     bool         // a fault of the dispatcher's has been logged
 	discarding  bool         // an episode of discarding has been logged
 	toldAll     bool         // every subscriber has been told that this is all
 	comingBack  int64        // events that consumers which have gone will hand back
@@ -213,7 +214,7 @@ func (r *run[In, Out]) checkAbandoned() {
 	if r.feed != nil && r.feed.patient() {
 		return
 	}
-	if r.finishing && r.buf.Len() == 0 && r.heldNow.Load() == 0 && r.comingBack == 0 {
+	if r.finishing && r.buf.Len() == 0 && len(r.kept) == 0 && r.heldNow.Load() == 0 && r.comingBack == 0 {
 		return // it has delivered everything
 	}
 	r.fail(ErrShutdown)

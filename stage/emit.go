@@ -167,7 +167,14 @@ func (r *run[In, Out]) Lagged(id SubID, n int) {
 	}
 }
 
-func (r *run[In, Out]) Dropped(n int) { r.outcome.dropped += n }
+func (r *run[In, Out]) Dropped(n int, fault error) {
+	r.outcome.dropped += n
+	if fault != nil && !r.faulted {
+		r.faulted = true
+		r.log(slog.LevelWarn, "stage: the dispatcher drops events", "stage", r.name(), "dropped", n, "error", fault)
+	}
+}
+
 func (r *run[In, Out]) Discarded(events []Out) {
 	r.outcome.discarded = append(r.outcome.discarded, events...)
 }

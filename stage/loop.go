@@ -227,12 +227,18 @@ func (r *run[In, Out]) settle() {
 	if r.def.out != nil {
 		r.serveBuffer()
 	}
+	if r.def.onDemand != nil {
+		r.askSource() // before the input: it says how much of that may be begun
+	}
 	if r.def.in != nil {
 		r.workQueue()
 		r.checkInput()
 	}
-	if r.def.produce != nil || r.def.onDemand != nil || r.feed != nil {
+	switch {
+	case r.def.produce != nil || r.feed != nil:
 		r.askSource()
+	case r.def.onDemand != nil:
+		r.again = r.again || r.mayAsk()
 	}
 	if r.finishing && r.verdict == nil && r.heldNow.Load() == 0 && r.expansion == nil {
 		r.checkDelivered()
@@ -345,9 +351,13 @@ func (r *run[In, Out]) stop(inside func(*handle) bool) {
 	r.box.Post(message[In]{kind: msgStop, arg: inside})
 }
 
-// wake has the demand callback called again with all that is open.
+// wake has the demand callback called again with all that is open: but for what it will be called with when
+// the mode changes, and what OnDemand has passed on.
 func (r *run[In, Out]) wake() {
-	r.owed = 0
+	r.owed = r.granted
+	for _, k := range r.kept {
+		r.owed += k.demand
+	}
 	r.pause = 0
 	r.stopTimer()
 }

@@ -6,7 +6,7 @@ type sender func(id SubID, events []int)
 func (s sender) Send(id SubID, events []int) { s(id, events) }
 func (s sender) Filtered(SubID, int)         { panic("filtered") }
 func (s sender) Lagged(SubID, int)           { panic("lagged") }
-func (s sender) Dropped(int)                 { panic("dropped") }
+func (s sender) Dropped(int, error)          { panic("dropped") }
 func (s sender) Discarded([]int)             { panic("discarded") }
 func (s sender) Refuse(SubID, error)         { panic("refused") }
 func (s sender) Due(any)                     { panic("due") }

@@ -109,8 +109,9 @@ func (p *ProducerConsumer[In, Out]) DispatchWith(make NewDispatcher[Out], opts .
 
 // OnDemand puts fn between the stage's consumers and its input: it is called on the stage's goroutine with
 // the demand that has not been shown to it yet. It returns events that meet part of it (a cache), and how
-// much of the rest is passed on: for as many events, input may be begun. What is neither met nor passed on
-// is held back, and shown again after [ProducerConsumer.Wake] (a rate limiter). With [ErrDone] the events
+// much of the rest is passed on: input may be begun, no more of it at once than is passed on and not emitted yet
+// (deliveries are cut, also with [Manual]). What is neither met nor passed on is held back, and shown again after
+// [ProducerConsumer.Wake] (a rate limiter). With [ErrDone] the events
 // are delivered and the stage ends normally; another error ends it. Call it before Run; the last call counts.
 //
 // Without OnDemand all demand is passed on.
@@ -120,8 +121,7 @@ func (p *ProducerConsumer[In, Out]) OnDemand(fn func(ctx context.Context, demand
 	p.def.onDemand = fn
 }
 
-// Wake has OnDemand called with all the demand that is open, also that which it held back. It never blocks;
-// wakes that come together count once. It returns [ErrNotRunning] or [ErrEnded] when the stage does not run.
+// Wake has OnDemand called with all the demand that is open and was not passed on. It never blocks; wakes that come together count once. It returns [ErrNotRunning] or [ErrEnded] when the stage does not run.
 func (p *ProducerConsumer[In, Out]) Wake() error { return wakeOn[In, Out](&p.handle) }
 
 // Buffered returns how many events wait in the stage for demand; see [Producer.Buffered]. Events that were

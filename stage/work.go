@@ -38,6 +38,13 @@ func (r *run[In, Out]) workQueue() {
 		if m.kind == msgEvents && !r.mayBegin() {
 			return
 		}
+		if m.kind == msgEvents && r.def.onDemand != nil && int64(len(m.events)) > r.granted {
+			part := m.events[:r.granted:r.granted]
+			m.events = m.events[r.granted:]
+			r.work(m.sub, part)
+			r.serveBuffer()
+			continue
+		}
 		taken := *m
 		*m = message[In]{}
 		if r.queueHead++; r.queueHead == len(r.queue) {

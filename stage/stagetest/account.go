@@ -21,7 +21,7 @@ func (o outlet) add(c call) {
 func (o outlet) Send(id stage.SubID, events []int) { o.add(call{what: "Send", id: id, events: events}) }
 func (o outlet) Filtered(id stage.SubID, n int)    { o.add(call{what: "Filtered", id: id, n: n}) }
 func (o outlet) Lagged(id stage.SubID, n int)      { o.add(call{what: "Lagged", id: id, n: n}) }
-func (o outlet) Dropped(n int)                     { o.add(call{what: "Dropped", n: n}) }
+func (o outlet) Dropped(n int, _ error)            { o.add(call{what: "Dropped", n: n}) }
 func (o outlet) Discarded(events []int)            { o.add(call{what: "Discarded", events: events}) }
 func (o outlet) Refuse(id stage.SubID, _ error)    { o.add(call{what: "Refuse", id: id}) }
 func (o outlet) Due(m any)                         { o.add(call{what: "Due", mark: m}) }

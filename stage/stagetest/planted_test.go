@@ -216,7 +216,7 @@ func (d *broken) Flush(out stage.Outlet[int]) {
 func (d *broken) Dispatch(events []int, out stage.Outlet[int]) []int {
 	switch d.fault {
 	case "sends beyond its time":
-		defer func() { out.Dropped(1) }()
+		defer func() { out.Dropped(1, nil) }()
 	case "does not report drops":
 		out = muteDropped{out}
 	case "sends to all but one":
@@ -236,7 +236,7 @@ func (muteDue) Due(any) {}
 
 type muteDropped struct{ stage.Outlet[int] }
 
-func (muteDropped) Dropped(int) {}
+func (muteDropped) Dropped(int, error) {}
 
 type toOthers struct {
 	stage.Outlet[int]

@@ -1,0 +1,42 @@
+package stage
+
+import (
+	"fmt"
+	"slices"
+)
+
+// record is an outlet that writes down what it is told, in order.
+type record struct {
+	sent      map[SubID][]int
+	filtered  map[SubID]int
+	lagged    map[SubID]int
+	refused   map[SubID]error
+	discarded []int
+	dropped   int
+	faults    []error
+	due       []any
+	batches   []string
+}
+
+func newRecord() *record {
+	return &record{sent: map[SubID][]int{}, filtered: map[SubID]int{}, lagged: map[SubID]int{}, refused: map[SubID]error{}}
+}
+
+func (r *record) Send(id SubID, events []int) {
+	if len(events) == 0 || len(events) != cap(events) {
+		panic(fmt.Sprintf("%d events with room for %d are sent", len(events), cap(events)))
+	}
+	r.sent[id] = append(r.sent[id], events...)
+	r.batches = append(r.batches, fmt.Sprint(id, slices.Clone(events)))
+}
+func (r *record) Filtered(id SubID, n int)   { r.filtered[id] += n }
+func (r *record) Lagged(id SubID, n int)     { r.lagged[id] += n }
+func (r *record) Discarded(events []int)     { r.discarded = append(r.discarded, events...) }
+func (r *record) Refuse(id SubID, err error) { r.refused[id] = err }
+func (r *record) Due(mark any)               { r.due = append(r.due, mark) }
+func (r *record) Dropped(n int, fault error) {
+	r.dropped += n
+	if fault != nil {
+		r.faults = append(r.faults, fault)
+	}
+}
