@@ -187,7 +187,7 @@ func (r *run[In, Out]) finalize() {
 	r.mu.Lock()
 	r.endedAs = e
 	r.mu.Unlock()
-	if r.spared && !e.clean {
+	if r.spared && !e.clean && r.scope.goesOn() {
 		r.log(slog.LevelError, "stage: failed; all its subscribers are temporary, the pipeline goes on",
 			"stage", r.name(), "error", e.reason)
 	}

@@ -200,6 +200,13 @@ func (s *scope) stats() Stats {
 	return st
 }
 
+// goesOn reports whether this is a pipeline that no failure and no abort has reached.
+func (s *scope) goesOn() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.alone && s.failure == nil && s.aborted == nil
+}
+
 // ended is told by each member when it has ended, once, before the member counts as finished.
 // spared says that the failed member has subscribers and all of them are temporary.
 func (s *scope) ended(e *ending, spared bool) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -313,4 +314,40 @@ func TestR4FirstFailure(t *testing.T) {
 		require.Equal(t, &stage.StageError{Stage: "source", Err: errBoom}, run.wait(t))
 		closed(t, p)
 	})
+}
+
+// A failure that spared the pipeline is logged, once; no other end is.
+func TestSparedFailureIsLogged(t *testing.T) {
+	for _, end := range []string{"fails", "fails alone", "is aborted", "falls with another"} {
+		t.Run(end, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				var log strings.Builder
+				source := silent(stage.Name("up"), stage.Logger(slog.New(slog.NewTextHandler(&log, nil))))
+				c := newSink(0)
+				c.SubscribeTo(source, stage.Cancel(stage.CancelTemporary))
+				var runs []*started
+				if end == "fails alone" {
+					runs = runAlone(t.Context(), source, c)
+				} else {
+					runs = []*started{start(t.Context(), stage.NewPipeline(source, c))}
+				}
+				switch end {
+				case "is aborted":
+					runs[0].Abort(errBoom)
+				case "falls with another":
+					c.Abort(errBoom)
+				default:
+					source.Abort(errBoom)
+				}
+				time.Sleep(time.Second)
+				abortAll(t, runs...)
+				lines := 0
+				if end == "fails" {
+					lines = 1
+				}
+				require.Equal(t, lines, strings.Count(log.String(), "all its subscribers are temporary"), log.String())
+				closed(t, source, c)
+			})
+		})
+	}
 }
