@@ -158,6 +158,9 @@ func (r *run[In, Out]) consumerGone(m message[In]) {
 	} else {
 		end := m.arg.(*ending)
 		c = Cancellation{Kind: Down, Reason: end.reason, clean: end.clean}
+		if e.options.leaves && end.reason == nil {
+			c.Kind = Cancelled
+		}
 		r.takeBack(e, e.returned)
 		e.returned = nil
 		e.away = e.sent.Load() - e.Subscription.refused.Load() - m.n

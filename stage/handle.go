@@ -135,6 +135,13 @@ func (h *handle) current() (run controller, runs int) {
 	return h.run, h.runs
 }
 
+// gone reports whether h does not run, but has, and did not complete.
+func (h *handle) gone() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.run == nil && h.runs > 0 && !h.completed
+}
+
 // fault keeps an error of wiring for the next Run; on a running stage it ends the run.
 func (h *handle) fault(err error) {
 	h.mu.Lock()

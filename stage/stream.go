@@ -20,7 +20,8 @@ import (
 //	}
 //
 // Ranging over it subscribes to the source, with a consumer of its own: each range anew, and
-// several at once share the events as consumers do. A source that does not run yet is waited for.
+// several at once share the events as consumers do. A source that was not run yet is waited for;
+// one that has failed or was aborted, and does not run again, is an error: [ErrNoStage].
 // Demand follows the loop: the events that a chunk of max-min has taken are asked for again when the
 // loop wants the element behind that chunk, so a body that is slow, or waits, slows the source
 // down. Up to max demand of events are on their way to the loop. [Manual] makes no sense here, and
@@ -33,7 +34,7 @@ import (
 // failure is an error, but not its cancellation or shutdown; with [CancelPermanent], the
 // default, these are errors too.
 //
-// Leaving the loop early ends the subscription: what the body has not seen goes back to the source,
+// Leaving the loop early cancels the subscription: what the body has not seen goes back to the source,
 // in order, for others. The loop is left when that has happened and the consumer's goroutine has
 // ended; it waits for a callback of the source in progress, unless ctx ends. When ctx ends, the events on
 // their way go back too, at once, even while the body is busy.
@@ -49,6 +50,9 @@ func Events[T any](ctx context.Context, src Source[T], opts ...SubscribeOption) 
 			yield(none, fmt.Errorf("%s: %w", name, err))
 			return
 		}
+		if s.over {
+			return
+		}
 		go s.run(ctx) // ends with the source, with ctx, or when the loop is left; leave waits for it
 		defer s.leave(ctx)
 		s.loop(yield)
@@ -59,6 +63,7 @@ func Events[T any](ctx context.Context, src Source[T], opts ...SubscribeOption) 
 type stream[T any] struct {
 	source   *handle
 	consumer *Consumer[T]
+	over     bool // the source has ended, and that is no error
 
 	chunks chan []T      // to the loop
 	next   chan struct{} // from the loop: it wants the element behind the chunk
@@ -87,6 +92,12 @@ func newStream[T any](name string, src Source[T], opts []SubscribeOption) (*stre
 	if run, _ := s.source.current(); run != nil && run.awaits(goid.Current()) {
 		return nil, ErrSelfCall
 	}
+	if s.source.gone() {
+		if s.over = d.options.mode == CancelTemporary; !s.over {
+			return nil, ErrNoStage
+		}
+		return s, nil
+	}
 	// The consumer has no other subscription: it ends with this one, whatever the mode.
 	mode := d.options.mode
 	s.consumer.OnCancel(func(_ context.Context, _ *Subscription, end Cancellation) error {
@@ -96,7 +107,7 @@ func newStream[T any](name string, src Source[T], opts []SubscribeOption) (*stre
 		}
 		return nil
 	})
-	s.consumer.SubscribeTo(src, opts...)
+	s.consumer.SubscribeTo(src, append(opts[:len(opts):len(opts)], func(c *subscribeConfig) { c.leaves = true })...)
 	return s, nil
 }
 

@@ -134,7 +134,7 @@ func TestBreakGivesTheRestBack(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, upTo(stop), got)
 				require.Empty(t, src.Stats().Downstreams, "it is gone when the loop is left")
-				require.Equal(t, []stage.Cancellation{{Kind: stage.Down}}, blank(gone.list()))
+				require.Equal(t, []stage.Cancellation{{Kind: stage.Cancelled}}, blank(gone.list()))
 				ledger(t, src)
 
 				got, err = rangeOver(stage.Events(t.Context(), src, window...), -1)

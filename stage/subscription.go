@@ -331,6 +331,7 @@ type subscribeConfig struct {
 	mode           CancelMode
 	label          string
 	allowDuplicate bool
+	leaves         bool // of Events: the consumer's normal end is a cancel, as nobody knows it
 	lag            int
 	lagSet         bool
 	lagPolicy      LagPolicy

@@ -77,12 +77,6 @@ func (a *actor) isDead() bool {
 	return a.dead
 }
 
-func (a *actor) isBlocked() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.blocked
-}
-
 // launch runs the stage, alone, in a goroutine that ends with it; world.end waits for it.
 func (a *actor) launch() {
 	go func() {

@@ -22,7 +22,7 @@ var (
 const oursDir = "testdata/ours"
 
 // outcome counts how the scenarios came out.
-type outcome struct{ match, typed, differ, fail, skipped int }
+type outcome struct{ match, typed, differ, fail int }
 
 var tally outcome
 
@@ -56,10 +56,6 @@ func conform(t *testing.T, name string) {
 	require.NoError(t, err)
 	want, err := load[trace](*traceDir, name)
 	require.NoError(t, err)
-	if slices.ContainsFunc(sc.Steps, func(s step) bool { return s.Do == "stream" }) {
-		tally.skipped++
-		t.Skip("waits")
-	}
 	var have *trace
 	var w *world
 	synctest.Test(t, func(*testing.T) { have, w = play(sc) })

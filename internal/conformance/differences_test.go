@@ -51,7 +51,7 @@ var rows = []row{
 
 	{name: "overtaken", explains: explainsOvertaken},
 	{name: "hand-back", explains: func(p *played, _ *difference) bool {
-		return p.w.sum(func(f final) int64 { return f.Input.HandedBack }) > 0
+		return p.w.sum(func(f final) int64 { return f.Output.TakenBack }) > 0
 	}},
 	{name: "dropped", explains: func(p *played, _ *difference) bool {
 		return p.w.sum(func(f final) int64 { return f.Output.Dropped }) > 0

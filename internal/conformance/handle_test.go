@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/go-genstage/genstage/stage"
@@ -203,8 +204,8 @@ func (a *actor) workReturned() error {
 	if a.policy.returns < a.policy.handed {
 		return nil
 	}
-	for _, l := range a.w.upstreams(a) {
-		if err := l.Ask(a.firstAsk()); err != nil {
+	for _, sub := range a.w.upstreams(a) {
+		if err := sub.Ask(a.firstAsk()); err != nil && !errors.Is(err, stage.ErrEnded) {
 			return err
 		}
 	}

@@ -42,7 +42,8 @@ func (w *world) do(s step) any {
 	switch {
 	case s.Do == "together":
 		for _, inner := range s.Steps {
-			w.do(inner)
+			go w.do(inner) // ends with its call, at the latest in world.end
+			w.pause()      // one at a time: as good a timing as any other
 		}
 		return nil
 	case strings.HasPrefix(s.Do, "wire_"):
