@@ -8,7 +8,8 @@
 //
 // A stage is one goroutine with one mailbox and one state. There are four kinds:
 //
-//   - a [Producer] emits events when it is asked: [NewProducer], [FromSlice], [FromSeq], [Poll]
+//   - a [Producer] emits events when it is asked: [NewProducer], and ready-made [FromSlice], [FromSeq],
+//     [FromSeq2], [FromChannel], [Lines] and [Poll]; a [Queue] is one that is fed from outside
 //   - a [Consumer] receives events: [NewConsumer], [ForEach]
 //   - a [ProducerConsumer] receives events of one type and emits events of another:
 //     [NewProducerConsumer]
@@ -93,6 +94,10 @@
 // or [Producer.Tell]. Made with [Retry] it is called again with all that is open when somebody
 // calls [Producer.Wake], and a [Poll] calls itself. Among several consumers a batch goes to the
 // one with the most open demand, and among equals to the one that has waited longest.
+//
+// Events that come by themselves, from requests or callbacks of a driver, go into a [Queue]: Push blocks
+// while it is full, so that back-pressure reaches whoever pushes. At the other end of a pipeline, [Events]
+// makes a loop over a source out of a consumer: what its body does not get to is not asked for.
 //
 // A producer-consumer passes demand on by not working: it begins a batch only while its own
 // consumers have asked for more than it has emitted. Until then at most max events per

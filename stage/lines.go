@@ -115,9 +115,15 @@ func (l *lineWell) next() (line string, ok bool, err error) {
 	return string(text), true, nil
 }
 
-func (l *lineWell) tooLong() error {
-	return fmt.Errorf("line %d is longer than %d bytes: %w", l.number+1, l.max, bufio.ErrTooLong)
+func (l *lineWell) tooLong() error { return &longLine{number: l.number + 1, max: l.max} }
+
+// longLine is bufio.ErrTooLong in other words.
+type longLine struct{ number, max int }
+
+func (e *longLine) Error() string {
+	return fmt.Sprintf("line %d is longer than %d bytes", e.number, e.max)
 }
+func (e *longLine) Unwrap() error { return bufio.ErrTooLong }
 
 // failure returns what Read returned, once: the next run reads again.
 func (l *lineWell) failure() error {
