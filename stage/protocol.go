@@ -99,6 +99,7 @@ type edge[T any] struct {
 	// owned by the producer's goroutine
 	greedy bool  // an ask above the expected maximum has been logged
 	served any   // the run that serves this edge
+	joined int64 // events dispatched before
 	told   int64 // events sent when "that is all" was last said; -1 before
 	begun  int64 // events that the consumer has confirmed as begun; -1 before
 }
