@@ -82,9 +82,10 @@ type edge[T any] struct {
 	waits   bool                  // may wait for the producer to run; set before the edge is shared
 
 	// owned by the consumer's goroutine
-	counted bool // the pipeline's start waits for its answer
-	dynamic bool // made by Subscribe; set before the edge is shared
-	unasked bool // OnSubscribe refused it or its caller has gone: its end means nothing to the stage
+	counted  bool // the pipeline's start waits for its answer
+	replaced bool // another one has taken its place; its end is on its way
+	dynamic  bool // made by Subscribe; set before the edge is shared
+	unasked  bool // OnSubscribe refused it or its caller has gone: its end means nothing to the stage
 
 	replaces  *Subscription // of Resubscribe: ended for this one; set before the edge is shared
 	replacing error         // the reason for that
