@@ -149,14 +149,16 @@ func (r *run[In, Out]) goDown() {
 	if r.def.out == nil {
 		return
 	}
+	r.cutShort()
 	lost, marks := r.buf.Drain()
 	r.outputLost.Add(int64(lost + r.inQueues()))
 	r.queueing = nil
 	r.buffered.Store(0)
 	r.dropKept()
-	for c := range r.marked {
+	for _, c := range r.marked {
 		r.drop(c)
 	}
+	r.marked = nil
 	for _, c := range marks {
 		r.drop(c)
 	}

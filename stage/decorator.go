@@ -4,13 +4,19 @@ package stage
 // true for. It works with the [Broadcast] dispatcher; any other refuses the
 // subscription. What is rejected uses up no demand. keep is called on the
 // producer's goroutine, for every event: it must be quick and must not change
-// anything. If it panics, this subscription ends with that error. Where panics if
-// keep is nil.
+// anything. If it panics, this subscription ends with that error. A Where of a
+// Where gives what both keep. Where panics if keep is nil.
 func Where[T any](src Source[T], keep func(event T) bool) Source[T] {
 	if keep == nil {
 		panic("stage: Where: nil callback")
 	}
-	return decorate(src, func(r *Request[T]) { r.Where = keep })
+	return decorate(src, func(r *Request[T]) {
+		if inner := r.Where; inner != nil {
+			r.Where = func(event T) bool { return inner(event) && keep(event) }
+			return
+		}
+		r.Where = keep
+	})
 }
 
 // Partition makes a source of one partition of a producer with the [PartitionBy]

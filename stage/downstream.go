@@ -18,12 +18,13 @@ type outlet[Out any] struct {
 	edges map[SubID]*edge[Out]            // written under tally.mu
 	last  SubID
 
-	queueing    QueueingDispatcher[Out] // disp, if it is one
-	multicast   bool                    // each event goes to all
-	expectedMax int64                   // an ask above it is logged; 0: none
-	flushing    bool                    // disp may be able to send what it keeps
-	marked      map[*call[Out]]bool     // marks that disp keeps
-	outcome     outcome[Out]            // of the dispatch in progress
+	queueing    QueueingDispatcher[Out]      // disp, if it is one
+	multicast   bool                         // each event goes to all
+	expectedMax int64                        // an ask above it is logged; 0: none
+	flushing    bool                         // disp may be able to send what it keeps
+	marked      []*call[Out]                 // marks that disp keeps, in order
+	inProgress  struct{ events, queued int } // given to disp by the dispatch in progress, and kept before
+	outcome     outcome[Out]                 // of the dispatch in progress
 
 	accumulating bool // what is asked and emitted is kept back
 	kept         []kept[Out]
@@ -109,7 +110,7 @@ func (r *run[In, Out]) subscribed(e *edge[Out]) {
 		r.callConsumerGone(e, Cancellation{Kind: Cancelled, Reason: err})
 		return
 	}
-	e.served = r
+	e.served, e.joined = r, r.dispatched.Load()
 	r.hadConsumer, r.toldAll = true, false
 	r.mu.Lock()
 	r.edges[e.id] = e
@@ -196,10 +197,25 @@ func (r *run[In, Out]) dropEdge(e *edge[Out]) {
 		r.notBegun--
 	}
 	e.served = nil
+	r.settleCopies(e)
 	r.departed.Add(e.sent.Load() + e.filtered.Load() + e.lagged.Load())
 	r.mu.Lock()
 	delete(r.edges, e.id)
 	r.mu.Unlock()
+}
+
+// settleCopies books what a broadcast has dispatched and did not send to a subscriber that goes: it waited for
+// that one, which lags, or came in the same dispatch, behind its end.
+func (r *run[In, Out]) settleCopies(e *edge[Out]) {
+	if !r.multicast {
+		return
+	}
+	missing := r.dispatched.Load() - e.joined - e.sent.Load() - e.filtered.Load() - e.lagged.Load()
+	if e.options.lag > 0 {
+		e.lagged.Add(missing)
+	} else {
+		r.copies.Add(-missing)
+	}
 }
 
 func (r *run[In, Out]) callConsumerGone(e *edge[Out], c Cancellation) {
@@ -238,16 +254,14 @@ func (r *run[In, Out]) begunAll(sub *Subscription, n int64) {
 // allBegun reports whether everything emitted has been begun by somebody, and asks those that
 // have not said so.
 func (r *run[In, Out]) allBegun() bool {
-	if r.buf.Len() > 0 || r.buf.Marks() > 0 || len(r.kept) > 0 || r.comingBack > 0 {
+	if r.somethingWaits() || r.comingBack > 0 {
 		return false
 	}
-	if r.queueing != nil {
-		if r.queueing.Deliverable() > 0 {
-			return false
-		}
-		for c := range r.marked { // nothing is left that they could wait for
-			delete(r.marked, c)
-			r.invoke(c)
+	for len(r.marked) > 0 { // nothing is left that they could wait for
+		c := r.marked[0]
+		r.marked = r.marked[1:]
+		r.invoke(c)
+		if r.verdict != nil || r.somethingWaits() {
 			return false
 		}
 	}
@@ -265,6 +279,11 @@ func (r *run[In, Out]) allBegun() bool {
 		}
 	}
 	return r.notBegun == 0
+}
+
+// somethingWaits reports whether something was emitted, and not dispatched, that somebody may still get.
+func (r *run[In, Out]) somethingWaits() bool {
+	return r.buf.Len() > 0 || r.buf.Marks() > 0 || len(r.kept) > 0 || r.queueing != nil && r.queueing.Deliverable() > 0
 }
 
 // tell posts a message other than events to a subscriber.

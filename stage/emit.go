@@ -3,6 +3,7 @@ package stage
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/go-genstage/genstage/internal/buffer"
 )
@@ -14,6 +15,7 @@ type outcome[Out any] struct {
 	due       []*call[Out]
 	discarded []Out
 	dropped   int
+	copies    int64 // sent, filtered, lagged
 }
 
 type refusal[Out any] struct {
@@ -85,7 +87,7 @@ func (r *run[In, Out]) place(events []Out) {
 	}
 	if len(events) > 0 {
 		r.store(events)
-	} else {
+	} else if len(r.outcome.discarded) == 0 {
 		r.discarding = false
 	}
 	r.conclusions()
@@ -95,6 +97,7 @@ func (r *run[In, Out]) place(events []Out) {
 // conclusions, which must follow.
 func (r *run[In, Out]) dispatch(events []Out) []Out {
 	before, all := r.inQueues(), len(r.edges)
+	r.inProgress.events, r.inProgress.queued = len(events), before
 	rest := r.disp.Dispatch(events, r)
 	r.account(len(events)-len(rest), before, all)
 	return rest
@@ -107,6 +110,7 @@ func (r *run[In, Out]) flush() {
 	}
 	r.flushing = false
 	before, all := r.inQueues(), len(r.edges)
+	r.inProgress.queued = before
 	r.queueing.Flush(r)
 	r.account(0, before, all)
 	r.conclusions()
@@ -115,6 +119,8 @@ func (r *run[In, Out]) flush() {
 // account books what a dispatcher took: what it neither keeps nor reported otherwise was dispatched.
 func (r *run[In, Out]) account(taken, queuedBefore, subscribers int) {
 	o := &r.outcome
+	r.inProgress.events, r.inProgress.queued = 0, 0
+	o.copies = 0
 	dispatched := int64(taken + queuedBefore - r.inQueues() - o.dropped - len(o.discarded))
 	r.dispatched.Add(dispatched)
 	r.dropped.Add(int64(o.dropped))
@@ -125,6 +131,26 @@ func (r *run[In, Out]) account(taken, queuedBefore, subscribers int) {
 		r.copies.Add(dispatched)
 	}
 	r.toldAll = false
+}
+
+// cutShort books a dispatch that did not return: a dispatcher of the user's that panicked, or a function of the
+// user's that called Goexit. What was sent was dispatched; of the rest, nobody knows.
+func (r *run[In, Out]) cutShort() {
+	o, all := &r.outcome, r.inProgress.events+r.inProgress.queued
+	if all == 0 {
+		return
+	}
+	dispatched := min(o.copies, int64(all))
+	r.dispatched.Add(dispatched)
+	r.copies.Add(o.copies)
+	r.dropped.Add(int64(o.dropped))
+	r.discarded.Add(int64(len(o.discarded)))
+	r.outputLost.Add(int64(all-r.inQueues()-o.dropped-len(o.discarded)) - dispatched)
+	for _, refused := range o.refused {
+		n := int64(len(refused.events))
+		r.takenBack.Add(n)
+		r.outputLost.Add(n)
+	}
 }
 
 // inQueues is how many events the dispatcher keeps.
@@ -143,9 +169,11 @@ func (r *run[In, Out]) Send(id SubID, events []Out) {
 	if e == nil {
 		panic(fmt.Sprintf("stage: rule D1: the dispatcher sent %d events to %d, which is no subscriber", n, id))
 	}
-	if sent, asked := e.sent.Add(n), e.Subscription.asked.Load(); sent > asked {
+	if sent, asked := e.sent.Load()+n, e.Subscription.asked.Load(); sent > asked {
 		panic(fmt.Sprintf("stage: rule D2: the dispatcher has sent %d events to a subscriber that asked for %d", sent, asked))
 	}
+	e.sent.Add(n)
+	r.outcome.copies += n
 	if r.observing() {
 		r.observe(Message{Kind: MessageEvents, From: r.name(), To: e.Consumer(), Sub: &e.Subscription, N: n, Events: events})
 	}
@@ -158,12 +186,14 @@ func (r *run[In, Out]) Send(id SubID, events []Out) {
 func (r *run[In, Out]) Filtered(id SubID, n int) {
 	if e := r.edges[id]; e != nil {
 		e.filtered.Add(int64(n))
+		r.outcome.copies += int64(n)
 	}
 }
 
 func (r *run[In, Out]) Lagged(id SubID, n int) {
 	if e := r.edges[id]; e != nil {
 		e.lagged.Add(int64(n))
+		r.outcome.copies += int64(n)
 	}
 }
 
@@ -211,8 +241,10 @@ func (r *run[In, Out]) conclusions() {
 		}
 	}
 	for _, c := range o.due {
-		delete(r.marked, c)
-		r.invoke(c)
+		if i := slices.Index(r.marked, c); i >= 0 { // else it was made at completion
+			r.marked = slices.Delete(r.marked, i, i+1)
+			r.invoke(c)
+		}
 	}
 }
 
@@ -280,10 +312,7 @@ func (r *run[In, Out]) serveBuffer() {
 // behindQueues makes a call whose turn has come in the buffer: at once, or behind what the dispatcher keeps.
 func (r *run[In, Out]) behindQueues(c *call[Out]) {
 	if r.queueing != nil && !r.queueing.Mark(c) {
-		if r.marked == nil {
-			r.marked = map[*call[Out]]bool{}
-		}
-		r.marked[c] = true
+		r.marked = append(r.marked, c)
 		return
 	}
 	r.invoke(c)

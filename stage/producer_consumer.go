@@ -192,6 +192,11 @@ func resubscribeOn[In, Out any](ctx context.Context, h *handle, old *Subscriptio
 	if r.runsOn(goid.Current()) {
 		return nil, r.refusal(what, ErrSelfCall)
 	}
+	if old != nil {
+		if its, ok := old.consumer.(*run[In, Out]); !ok || its.h != h {
+			return nil, r.refusal(what, fmt.Errorf("%w: the subscription to replace is of %q", ErrInvalidOption, old.Consumer()))
+		}
+	}
 	if ctx.Err() != nil {
 		return nil, cause(ctx)
 	}

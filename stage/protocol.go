@@ -83,11 +83,12 @@ type edge[T any] struct {
 	waits   bool                  // may wait for the producer to run; set before the edge is shared
 
 	// owned by the consumer's goroutine
-	counted bool   // the pipeline's start waits for its answer
-	site    string // of the call of SubscribeTo; set before the edge is shared
-	index   int    // of the declaration; set before the edge is shared
-	dynamic bool   // made by Subscribe; set before the edge is shared
-	unasked bool   // OnSubscribe refused it or its caller has gone: its end means nothing to the stage
+	counted  bool   // the pipeline's start waits for its answer
+	replaced bool   // another one has taken its place; its end is on its way
+	site     string // of the call of SubscribeTo; set before the edge is shared
+	index    int    // of the declaration; set before the edge is shared
+	dynamic  bool   // made by Subscribe; set before the edge is shared
+	unasked  bool   // OnSubscribe refused it or its caller has gone: its end means nothing to the stage
 
 	replaces  *Subscription // of Resubscribe: ended for this one; set before the edge is shared
 	replacing error         // the reason for that
@@ -102,6 +103,7 @@ type edge[T any] struct {
 	// owned by the producer's goroutine
 	greedy bool  // an ask above the expected maximum has been logged
 	served any   // the run that serves this edge
+	joined int64 // events dispatched before
 	told   int64 // events sent when "that is all" was last said; -1 before
 	begun  int64 // events that the consumer has confirmed as begun; -1 before
 	away   int64 // events that had not reached the consumer when it went: it hands them back

@@ -91,7 +91,7 @@ func (r *run[In, Out]) subscribeTo(e *edge[In]) {
 	}
 	if !e.options.allowDuplicate {
 		for _, other := range r.ups {
-			if other.source == e.source && &other.Subscription != e.replaces {
+			if other.source == e.source && &other.Subscription != e.replaces && !other.replaced {
 				r.decline(e, fmt.Errorf("%w: to %q", ErrAlreadySubscribed, e.producer.conf.name))
 				return
 			}
@@ -118,8 +118,11 @@ func (r *run[In, Out]) subscribe(e *edge[In]) {
 		r.ups = append(r.ups, e)
 		r.mu.Unlock()
 	}
-	if old := e.replaces; old != nil && old.producer != e.producer {
-		_ = old.Cancel(e.replacing) // ended already: as well
+	if old := e.replaces; old != nil {
+		old.typed.(*edge[In]).replaced = true
+		if old.producer != e.producer {
+			_ = old.Cancel(e.replacing) // ended already: as well
+		}
 	}
 	r.observe(Message{Kind: MessageSubscribe, From: r.name(), To: e.Producer(), Sub: &e.Subscription})
 	e.state = subPending
