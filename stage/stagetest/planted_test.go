@@ -171,9 +171,8 @@ func (d *first) Live() int64 {
 // broken changes one thing of a dispatcher that is right.
 type broken struct {
 	stage.QueueingDispatcher[int]
-	fault   string
-	known   map[any]stage.SubID
-	pending []any
+	fault string
+	known map[any]stage.SubID
 }
 
 func (d *broken) Subscribe(id stage.SubID, r stage.Request[int]) error {
