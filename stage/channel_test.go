@@ -98,7 +98,7 @@ func TestAPartialBatchIsSentAsItComes(t *testing.T) {
 
 func TestEachRunOfFromChannelGoesOn(t *testing.T) {
 	for _, end := range []string{"stop", "abort", "context"} {
-		for i := range 100 {
+		for i := range 40 {
 			bubble(t, func(t *testing.T) {
 				random := rand.New(rand.NewPCG(uint64(i), 5))
 				const n = 300

@@ -341,7 +341,7 @@ func TestAReaderThatStopsItsOwnStageIsRefused(t *testing.T) {
 }
 
 func TestLinesIsStoppedAtEveryMoment(t *testing.T) {
-	for i := range 300 {
+	for i := range 100 {
 		bubble(t, func(t *testing.T) {
 			pipe, w := io.Pipe()
 			lines := stage.Lines(pipe, stage.OnTerminate(func(error) { pipe.Close() }))

@@ -438,7 +438,7 @@ func TestShortSourcesAndManyRanges(t *testing.T) {
 }
 
 func TestEventsStorm(t *testing.T) {
-	for seed := range 200 {
+	for seed := range 100 {
 		bubble(t, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(uint64(seed), 3))
 			const n = 200
@@ -488,4 +488,37 @@ func TestEventsStorm(t *testing.T) {
 			ledger(t, src)
 		})
 	}
+}
+
+func TestEventsOfAPartOfABroadcast(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		q := stage.NewQueue[int](5, stage.Accumulating())
+		q.DispatchWith(stage.Broadcast)
+		run := start(t.Context(), q)
+		even := stage.Where(q, func(e int) bool { return e%2 == 0 })
+		results := make(chan []int, 2)
+		for _, src := range []stage.Source[int]{q, even} {
+			go func() { // ends with the source
+				got, err := rangeOver(stage.Events(t.Context(), src, stage.MaxDemand(3)), -1)
+				if err != nil {
+					t.Error(err)
+				}
+				results <- got
+			}()
+		}
+		synctest.Wait()
+		require.NoError(t, q.Forward())
+		for i := range 100 {
+			require.NoError(t, q.Push(t.Context(), i))
+		}
+		q.Close()
+		require.NoError(t, run.wait(t))
+		one, two := <-results, <-results
+		if len(one) < len(two) {
+			one, two = two, one
+		}
+		require.Equal(t, upTo(100), one)
+		require.Equal(t, slices.DeleteFunc(upTo(100), func(e int) bool { return e%2 > 0 }), two)
+		ledger(t, q)
+	})
 }
