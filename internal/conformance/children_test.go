@@ -52,11 +52,15 @@ func (k *children) start(_ context.Context, e event) (func(context.Context) erro
 	case "crash":
 		panic(reason("error:crash"))
 	}
+	wait := func() {}
+	if k.a.spec.Child.Mode == "auto" {
+		wait = k.a.w.turn() // they end one by one, in order
+	}
 	how := make(chan string, 1)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.live[e] = append(k.live[e], how)
-	return func(ctx context.Context) error { return k.child(ctx, e, how) }, nil
+	return func(ctx context.Context) error { return k.child(ctx, e, how, wait) }, nil
 }
 
 // startResult says how the start of a child goes: strings steer it.
@@ -79,13 +83,13 @@ func (k *children) startResult(e event) string {
 }
 
 // child runs until it is told how to end, or its context ends.
-func (k *children) child(ctx context.Context, e event, how <-chan string) error {
+func (k *children) child(ctx context.Context, e event, how <-chan string, wait func()) error {
 	end := "shutdown"
 	if k.a.spec.Child.Shutdown == "brutal_kill" {
 		end = "killed"
 	}
 	if k.a.spec.Child.Mode == "auto" {
-		k.a.w.pause() // one end at a time
+		wait()
 		end = "normal"
 	} else {
 		select {

@@ -27,7 +27,6 @@ type world struct {
 	mu       sync.Mutex
 	links    map[string]*link // guarded by mu: by the id that the scenario gives them
 	typed    []string         // guarded by mu: what did not compile here and was answered by the player
-	paused   int              // guarded by mu: handlers that take their time
 	lastTurn time.Time        // guarded by mu: when the last of them goes on
 }
 
@@ -94,12 +93,12 @@ func (w *world) settle() {
 	for {
 		synctest.Wait()
 		w.mu.Lock()
-		paused, until := w.paused, w.lastTurn
+		left := time.Until(w.lastTurn)
 		w.mu.Unlock()
-		if paused == 0 {
+		if left <= 0 {
 			return
 		}
-		time.Sleep(time.Until(until))
+		time.Sleep(left)
 	}
 }
 
@@ -107,20 +106,19 @@ func (w *world) settle() {
 // idle: what the stage has said so far is answered before it says more, so that each ask is seen
 // by itself. (Asks that come together are one demand here and two in GenStage. The traces hold
 // for any timing, so this one is as good as another.)
-func (w *world) pause() {
+func (w *world) pause() { w.turn()() }
+
+// turn reserves the next moment, and returns what waits for it.
+func (w *world) turn() (wait func()) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	turn := time.Now()
 	if turn.Before(w.lastTurn) {
 		turn = w.lastTurn
 	}
 	turn = turn.Add(time.Nanosecond) // nobody else's
 	w.lastTurn = turn
-	w.paused++
-	w.mu.Unlock()
-	time.Sleep(time.Until(turn))
-	w.mu.Lock()
-	w.paused--
-	w.mu.Unlock()
+	return func() { time.Sleep(time.Until(turn)) }
 }
 
 // entries returns what each stage did since they were last asked for.
