@@ -363,7 +363,7 @@ func TestDoneConsumerHandsBackBeforeTheSourceCompletes(t *testing.T) {
 			for _, c := range []*stage.Consumer[int]{c, quick.Consumer} {
 				c.SubscribeTo(source, stage.MaxDemand(8), stage.MinDemand(6))
 			}
-			runs := runAlone(t.Context(), c, quick, source)
+			runs := runAlone(t.Context(), c, source, quick) // c has its eight first
 			for _, r := range runs {
 				require.NoError(t, r.wait(t))
 			}
