@@ -341,9 +341,10 @@ func (r *run[In, Out]) stop(inside func(*handle) bool) {
 	r.box.Post(message[In]{kind: msgStop, arg: inside})
 }
 
-// wake has the demand callback called again with all that is open.
+// wake has the demand callback called again with all that is open, but for what an accumulating
+// producer is going to ask of it.
 func (r *run[In, Out]) wake() {
-	r.owed = 0
+	r.owed = r.keptDemand()
 	r.pause = 0
 	r.stopTimer()
 }
