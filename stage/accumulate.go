@@ -16,6 +16,14 @@ func (r *run[In, Out]) keep(k kept[Out]) {
 	r.keptEvents.Add(int64(len(k.events)))
 }
 
+// keptDemand is how much of the demand has been kept back.
+func (r *run[In, Out]) keptDemand() (n int64) {
+	for _, k := range r.kept {
+		n += k.demand
+	}
+	return n
+}
+
 // spoken is how many of the buffered events wait for nothing but the mode: there is demand for them.
 func (r *run[In, Out]) spoken() int64 {
 	if !r.accumulating {

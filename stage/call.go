@@ -126,6 +126,9 @@ func (r *run[In, Out]) do(ctx context.Context, what string, after bool, fn func(
 	}
 	caller := callerOf(ctx)
 	if caller != nil {
+		if caller.callback.Load() == uint32(inInit) && r.startsAfter(caller) {
+			return r.refusal(what, ErrCallCycle)
+		}
 		if err := caller.waitFor(&r.core); err != nil {
 			return r.refusal(what, err)
 		}
@@ -147,6 +150,20 @@ func (r *run[In, Out]) do(ctx context.Context, what string, after bool, fn func(
 		return r.refusal(what, c.err)
 	}
 	return c.err
+}
+
+// startsAfter reports whether this run waits for OnInit of c, which is in progress: it is started by the
+// same Run and has not had its own.
+func (r *run[In, Out]) startsAfter(c *core) bool {
+	if r.scope.root() != c.scope.root() {
+		return false
+	}
+	select {
+	case <-r.ready:
+		return false
+	default:
+		return true
+	}
 }
 
 // tellRun is Tell and TellAfter of every kind.

@@ -17,13 +17,16 @@ func (r *run[In, Out]) conclude() {
 	}
 }
 
-// endChildren ends the context of the children and waits for them. Whoever they wait for in turn,
-// in a Do of their supervisor, is answered meanwhile; all other messages stay for refuse.
+// endChildren ends the context of the children and waits for them. What they wait for in turn, a Do
+// or Subscribe of their supervisor, is answered meanwhile; all other messages stay for refuse.
 func (r *run[In, Out]) endChildren() {
 	if r.kids == nil || !r.kids.any() {
 		return
 	}
 	r.cancel(r.endCause())
+	for _, e := range r.ups {
+		e.answer(ErrEnded) // a child may wait for it in Subscribe
+	}
 	for r.kids.any() {
 		if r.next == len(r.batch) {
 			if r.batch, r.next = r.box.Take(r.batch), 0; len(r.batch) == 0 {
@@ -186,6 +189,7 @@ func (r *run[In, Out]) goDown() {
 // finalize makes the end known.
 func (r *run[In, Out]) finalize() {
 	e := r.verdict
+	r.awaitReleases()
 	r.mu.Lock()
 	r.endedAs = e
 	r.mu.Unlock()

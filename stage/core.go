@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 
@@ -19,13 +20,14 @@ type core struct {
 	cancel context.CancelCauseFunc // read-only
 	ring   func()                  // read-only: wakes the stage goroutine
 
-	aborting atomic.Pointer[ending] // set once, by whoever aborts
-	callback atomic.Uint32          // the callback in progress, as a callbackName; 0: none
-	onGo     atomic.Uint64          // number of the stage goroutine
-	aside    atomic.Uint64          // number of a goroutine that does what the stage goroutine waits for; 0: none
-	pumping  atomic.Uint64          // number of the goroutine that reads for the stage; 0: none
-	heldNow  atomic.Int64           // events held, over all subscriptions
-	handled  atomic.Int64           // events finished
+	aborting  atomic.Pointer[ending] // set once, by whoever aborts
+	callback  atomic.Uint32          // the callback in progress, as a callbackName; 0: none
+	onGo      atomic.Uint64          // number of the stage goroutine
+	aside     atomic.Uint64          // number of a goroutine that does what the stage goroutine waits for; 0: none
+	pumping   atomic.Uint64          // number of the goroutine that reads for the stage; 0: none
+	heldNow   atomic.Int64           // events held, over all subscriptions
+	releasing atomic.Int64           // calls of Release in progress, by any goroutine
+	handled   atomic.Int64           // events finished
 
 	waitsFor *core // guarded by calls: the stage whose Do the callback in progress waits for
 
@@ -205,6 +207,19 @@ func (c *core) releaseHeld(n int64) {
 	}
 	if c.heldNow.Add(-n) == 0 {
 		c.ring()
+	}
+}
+
+// beginRelease and endRelease stand around the steps of a Release: the run's last Stats are taken in
+// none's middle.
+func (c *core) beginRelease() { c.releasing.Add(1) }
+func (c *core) endRelease()   { c.releasing.Add(-1) }
+
+// awaitReleases waits for the calls of Release that have taken something off what is held; those
+// that come later find nothing held any more.
+func (c *core) awaitReleases() {
+	for c.releasing.Load() > 0 {
+		runtime.Gosched() // a few instructions of another goroutine
 	}
 }
 

@@ -76,7 +76,10 @@ func (r *run[In, Out]) subscribed(e *edge[Out]) {
 			r.dropEdge(replaced)
 			c := Cancellation{Kind: Cancelled, Reason: e.replacing, clean: e.replacing == nil || errors.Is(e.replacing, ErrShutdown)}
 			r.callConsumerGone(replaced, c)
-			defer r.tell(replaced, msgCancelled, 0, e.replacing) // behind the answer to e
+			defer func() { // behind the answer to e, which may be that it is refused
+				r.tell(replaced, msgCancelled, 0, e.replacing)
+				r.checkAbandoned()
+			}()
 			if r.verdict != nil {
 				r.over = append(r.over, e)
 				return

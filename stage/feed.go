@@ -104,7 +104,7 @@ type inlet[T any] struct {
 
 // parkOn returns the channel to park on; nil when nothing may be received.
 func (r *run[In, Out]) parkOn() <-chan Out {
-	if r.inlet == nil || r.inlet.ended || r.fedOpen == 0 || r.finishing {
+	if r.inlet == nil || r.inlet.ended || r.fedOpen == 0 || r.finishing || r.accumulating {
 		return nil
 	}
 	return r.inlet.ch
@@ -113,7 +113,7 @@ func (r *run[In, Out]) parkOn() <-chan Out {
 // came takes what the stage received while parked. What was open then still is.
 func (r *run[In, Out]) came(event Out, ok bool) {
 	if ok {
-		r.inlet.first = []Out{event}
+		r.inlet.first = append(r.inlet.first, event)
 	} else {
 		r.inlet.ended = true
 	}

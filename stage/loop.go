@@ -351,13 +351,10 @@ func (r *run[In, Out]) stop(inside func(*handle) bool) {
 	r.box.Post(message[In]{kind: msgStop, arg: inside})
 }
 
-// wake has the demand callback called again with all that is open: but for what it will be called with when
-// the mode changes, and what OnDemand has passed on.
+// wake has the demand callback called again with all that is open: but for what an accumulating producer is
+// going to ask of it, and for what OnDemand has passed on.
 func (r *run[In, Out]) wake() {
-	r.owed = r.granted
-	for _, k := range r.kept {
-		r.owed += k.demand
-	}
+	r.owed = r.granted + r.keptDemand()
 	r.pause = 0
 	r.stopTimer()
 }

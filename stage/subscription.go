@@ -72,6 +72,8 @@ type consumerEnd interface {
 	observing() bool
 	observe(Message)
 	releaseHeld(n int64)
+	beginRelease()
+	endRelease()
 	changeDemand(sub *Subscription, max, min int) bool
 	callIn(ctx context.Context, fn func(context.Context) error) error
 	tellIn(fn func(context.Context) error) error
@@ -212,9 +214,11 @@ func (s *Subscription) Hold(n int) error {
 // held, and then changes nothing; after the run has ended it returns [ErrEnded]. What a consumer
 // supervisor holds for its children is not the caller's to release: [ErrInvalidHold].
 func (s *Subscription) Release(n int) error {
-	if n < 1 || s.slots != nil {
+	if n < 1 || s.slots != nil || s.consumer == nil {
 		return ErrInvalidHold
 	}
+	s.consumer.beginRelease()
+	defer s.consumer.endRelease()
 	for {
 		held := s.held.Load()
 		switch {

@@ -232,6 +232,8 @@ func (r *run[In, Out]) heard(m message[In]) {
 	case msgRefused:
 		reason := m.arg.(error)
 		switch {
+		case errors.Is(reason, errRunOver) && e.waits && r.stopping:
+			r.forget(e) // as one that waits: nothing of what is being stopped will run again
 		case errors.Is(reason, errRunOver) && e.waits:
 			r.subscribe(e)
 		case errors.Is(reason, errRunOver):
