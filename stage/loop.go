@@ -268,6 +268,19 @@ func (r *run[In, Out]) callInit() {
 	close(r.ready)
 }
 
+// ends acts on what a callback returned, and reports whether the stage goes on to its end.
+func (r *run[In, Out]) ends(err error) bool {
+	switch {
+	case err == nil:
+		return false
+	case errors.Is(err, ErrDone):
+		r.finish()
+	default:
+		r.fail(err)
+	}
+	return true
+}
+
 // finish ends the stage normally: no callback gets input any more, upstreams are left, and what
 // was emitted is delivered.
 func (r *run[In, Out]) finish() {

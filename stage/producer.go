@@ -120,18 +120,6 @@ func (p *Producer[Out]) Wake() error {
 	return wakeOn[none, Out](&p.handle)
 }
 
-// wakeOn is Wake on the current run of h.
-func wakeOn[In, Out any](h *handle) error {
-	r, err := runOf[In, Out](h, "Wake")
-	if err != nil {
-		return err
-	}
-	if r.woken.Swap(true) || r.box.Post(message[In]{kind: msgWake}) {
-		return nil
-	}
-	return r.refusal("Wake", ErrEnded)
-}
-
 // DispatchWith sets how events are shared among subscribers: [Demand], the default, [Broadcast], or what
 // [PartitionBy] or [PartitionWith] returns, with its options:
 //
@@ -192,22 +180,4 @@ func (d *definition[In, Out]) dispatchWith(h *handle, make NewDispatcher[Out], o
 		return
 	}
 	d.dispatcher, d.dispatchOptions = make, opts
-}
-
-// doOn is Do and DoAfter on the current run of h.
-func doOn[In, Out any](ctx context.Context, h *handle, what string, after bool, fn func(context.Context) ([]Out, error)) error {
-	r, err := runOf[In, Out](h, what)
-	if err != nil {
-		return err
-	}
-	return r.do(ctx, what, after, fn)
-}
-
-// tellOn is Tell and TellAfter on the current run of h.
-func tellOn[In, Out any](h *handle, what string, after bool, fn func(context.Context) ([]Out, error)) error {
-	r, err := runOf[In, Out](h, what)
-	if err != nil {
-		return err
-	}
-	return r.tellRun(what, after, fn)
 }

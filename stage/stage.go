@@ -21,7 +21,7 @@ type Stage interface {
 	member
 }
 
-// member is what the launcher needs of a stage (lifecycle.go).
+// member is what the launcher needs of a stage (scope.go).
 type member interface {
 	open(ctx context.Context, s *scope) (controller, error)
 	members() []*handle
