@@ -7,8 +7,8 @@ import (
 	"github.com/go-genstage/genstage/internal/goid"
 )
 
-// Source is what a consumer can subscribe to: a [Producer] or a [ProducerConsumer] of T, or a part of
-// one ([Where], [Partition]).
+// Source is what a consumer can subscribe to: a [Producer], a [Queue] or a [ProducerConsumer] of T, or a
+// part of one ([Where], [Partition]). It is made by this package only.
 type Source[T any] interface {
 	Name() string
 	port() *outPort[T]

@@ -21,12 +21,12 @@ type SubscribeOption func(*subscribeConfig)
 const DefaultMaxDemand = 1000
 
 // MaxDemand sets the most events that may be asked and not handled: the subscription's window.
-// At least 1; by default 1000. On a [ConsumerSupervisor] it is the most children. A small window keeps events from being bound to a consumer that
-// is busy; a large one costs fewer messages.
+// At least 1; by default 1000. A small window keeps events from being bound to a consumer that is
+// busy; a large one costs fewer messages. On a [ConsumerSupervisor] it is the most children.
 func MaxDemand(n int) SubscribeOption { return func(c *subscribeConfig) { c.max = n } }
 
 // MinDemand sets how few of the events asked may be left before the consumer asks again, up to
-// max. From 0 to max-1; by default max/2. max-min is also the most events in one callback. On a
+// max. From 0 to max-1; by default max/2, rounded down. max-min is also the most events in one callback. On a
 // [ConsumerSupervisor] it means something else and is 0 by default.
 func MinDemand(n int) SubscribeOption {
 	return func(c *subscribeConfig) { c.min, c.minSet = n, true }
