@@ -113,6 +113,36 @@ func runOf[In, Out any](h *handle, what string) (*run[In, Out], error) {
 	return nil, fmt.Errorf("stage %q: %s: %w", h.conf.name, what, err)
 }
 
+// doOn is Do and DoAfter on the current run of h.
+func doOn[In, Out any](ctx context.Context, h *handle, what string, after bool, fn func(context.Context) ([]Out, error)) error {
+	r, err := runOf[In, Out](h, what)
+	if err != nil {
+		return err
+	}
+	return r.do(ctx, what, after, fn)
+}
+
+// tellOn is Tell and TellAfter on the current run of h.
+func tellOn[In, Out any](h *handle, what string, after bool, fn func(context.Context) ([]Out, error)) error {
+	r, err := runOf[In, Out](h, what)
+	if err != nil {
+		return err
+	}
+	return r.tellRun(what, after, fn)
+}
+
+// wakeOn is Wake on the current run of h.
+func wakeOn[In, Out any](h *handle) error {
+	r, err := runOf[In, Out](h, "Wake")
+	if err != nil {
+		return err
+	}
+	if r.woken.Swap(true) || r.box.Post(message[In]{kind: msgWake}) {
+		return nil
+	}
+	return r.refusal("Wake", ErrEnded)
+}
+
 // do is Do and DoAfter of every kind.
 func (r *run[In, Out]) do(ctx context.Context, what string, after bool, fn func(context.Context) ([]Out, error)) error {
 	if fn == nil {

@@ -6,8 +6,9 @@ import (
 	"github.com/go-genstage/genstage/internal/buffer"
 )
 
-// conclude ends the run, in this order, each step once: children end; OnTerminate; the mailbox refuses; events
-// not begun go back; the neighbours are told; the end is known to handle, launcher and pipeline.
+// conclude ends the run, in this order, each step once: children end; OnTerminate; iterators and feeds are
+// let go; the mailbox refuses; events not begun go back; the neighbours are told; the end is known to
+// handle, launcher and pipeline.
 // A step that is lost to Goexit is not repeated: a new goroutine goes on with the next (main).
 func (r *run[In, Out]) conclude() {
 	steps := [...]func(){r.endChildren, r.terminate, r.releaseSource, r.closeFeed, r.refuse, r.goUp, r.goDown, r.finalize}

@@ -44,21 +44,3 @@ func (p part[T]) request() Request[T] {
 	p.apply(&r)
 	return r
 }
-
-// LagPolicy says what becomes of a subscriber that is too slow for its [Lag].
-type LagPolicy uint8
-
-const (
-	// LagDropOldest drops its oldest events; Stats counts them.
-	LagDropOldest LagPolicy = iota
-	// LagDisconnect ends the subscription with [ErrLagging].
-	LagDisconnect
-)
-
-// Lag has a [Broadcast] not wait for this subscriber: up to n events are kept
-// for it beyond its demand, and when there are more, the policy says what
-// happens. n is at least 1. Without Lag everyone waits for the slowest. Other
-// dispatchers refuse the subscription.
-func Lag(n int, policy LagPolicy) SubscribeOption {
-	return func(c *subscribeConfig) { c.lag, c.lagSet, c.lagPolicy = n, true, policy }
-}

@@ -54,8 +54,9 @@ type partitionMark struct {
 // the demand of all partitions that have subscribers, less what waits for those:
 // so a busy partition holds the others up, but its queue stays bounded by that
 // sum. A partition without subscriber keeps its queue for the next one, up to
-// the stage's [BufferSize]. An event whose key is none of keys is dropped,
-// counted and logged, and so is one for which key panics.
+// the stage's [BufferSize]. An event whose key is none of keys is dropped and
+// counted ([OutputStats].Dropped), and so is one for which key panics; the first one of a run is logged.
+// PartitionBy panics if key is nil.
 func PartitionBy[T any, K comparable](key func(event T) K, keys ...K) NewDispatcher[T] {
 	if key == nil {
 		panic("stage: PartitionBy: nil callback")

@@ -11,7 +11,8 @@ type SubID uint64
 // channel, and does not know the producer's state. The producer calls it from
 // one goroutine and makes a fresh one for each run ([Producer.DispatchWith]).
 //
-// What a producer relies on (rules D1 to D6 of docs/protocol.md):
+// What a producer relies on (rules D1 to D7 of docs/protocol.md; a producer checks D1 to D3
+// as it goes, and a dispatcher that breaks one ends it):
 //
 //   - D1: Only subscribers are sent events.
 //   - D2: No subscriber is sent more events than it asked for.
@@ -22,6 +23,7 @@ type SubID uint64
 //   - D5: Each subscriber is sent its events in the order in which they were
 //     given.
 //   - D6: An error of Subscribe changes nothing.
+//   - D7: A slice that is sent has cap equal to len.
 //
 // Besides [Demand], [Broadcast] and [PartitionBy], one can write others; package
 // stagetest holds them against these rules.
@@ -74,7 +76,9 @@ type QueueingDispatcher[T any] interface {
 	Mark(mark any) bool
 }
 
-// Multicaster is a [Dispatcher] that gives each event to every subscriber.
+// Multicaster is a [Dispatcher] that gives each event to every subscriber. The method is never called: that
+// it is there tells the producer how to count what was dispatched ([OutputStats].Copies), and package
+// stagetest what to expect.
 type Multicaster interface{ Multicast() }
 
 // Request is what a subscriber brings along for the dispatcher.
@@ -124,7 +128,9 @@ func (c *dispatchConfig) fault(format string, args ...any) {
 }
 
 // NewDispatcher is what [Producer.DispatchWith] takes: [Demand], [Broadcast], what [PartitionBy] and
-// [PartitionWith] return, or a function of the user's. It is called once for each run.
+// [PartitionWith] return, or a function of the user's. It is called by DispatchWith, for its error
+// alone, and then once for each run, on the stage's goroutine. Options are opaque: a function of the
+// user's passes opts on to a dispatcher of this package that it builds upon, or ignores them.
 type NewDispatcher[T any] func(opts ...DispatchOption) (Dispatcher[T], error)
 
 // configure applies options.

@@ -70,6 +70,9 @@ var (
 	// more than it received, and by Release for more than is held. Nothing changes.
 	ErrInvalidHold = errors.New("stage: not so many events to hold or release")
 
+	// ErrFull is returned by [Queue.TryPush] when the queue has no room for the events.
+	ErrFull = errors.New("stage: queue is full")
+
 	// ErrNotManual is returned by Ask on a subscription without [Manual].
 	ErrNotManual = errors.New("stage: subscription is not manual")
 

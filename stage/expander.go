@@ -79,11 +79,6 @@ func (r *run[In, Out]) expand() {
 	}
 }
 
-// wanted reports whether the stage's consumers wait for events that it may make.
-func (r *run[In, Out]) wanted() bool {
-	return r.buf.Len() == 0 && r.disp.Live() > 0 && (r.def.onDemand == nil || r.granted > 0)
-}
-
 // stopExpansion ends the sequence with the run; its batch is lost, unless it has failed.
 func (r *run[In, Out]) stopExpansion() {
 	if x := r.expansion; x != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -228,11 +229,12 @@ func (h *handle) addFeeder(feeder *handle) {
 func (h *handle) drainsBehind(queue *handle) bool {
 	wiring.Lock()
 	defer wiring.Unlock()
-	return h.getsFrom(queue, map[*handle]bool{})
+	return h.isBehind(queue, true, map[*handle]bool{})
 }
 
-// getsFrom is reaches, across queues too. The caller holds wiring.
-func (h *handle) getsFrom(target *handle, seen map[*handle]bool) bool {
+// isBehind reports whether h is target or lies downstream of it; with acrossQueues, what a stage pushes into a
+// queue counts as well. The caller holds wiring.
+func (h *handle) isBehind(target *handle, acrossQueues bool, seen map[*handle]bool) bool {
 	if h == target {
 		return true
 	}
@@ -240,31 +242,8 @@ func (h *handle) getsFrom(target *handle, seen map[*handle]bool) bool {
 		return false
 	}
 	seen[h] = true
-	for _, up := range [][]*handle{h.sources, h.feeders} {
-		for _, s := range up {
-			if s.getsFrom(target, seen) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// reaches reports whether h is target or lies downstream of it. The caller holds wiring.
-func (h *handle) reaches(target *handle, seen map[*handle]bool) bool {
-	if h == target {
-		return true
-	}
-	if seen[h] {
-		return false
-	}
-	seen[h] = true
-	for _, s := range h.sources {
-		if s.reaches(target, seen) {
-			return true
-		}
-	}
-	return false
+	behind := func(up *handle) bool { return up.isBehind(target, acrossQueues, seen) }
+	return slices.ContainsFunc(h.sources, behind) || acrossQueues && slices.ContainsFunc(h.feeders, behind)
 }
 
 // addSource records that h consumes from src, unless that closes a ring.
@@ -274,7 +253,7 @@ func (h *handle) addSource(src *handle) error {
 	if h == src {
 		return fmt.Errorf("%w: %q subscribes to itself", ErrCycle, h.conf.name)
 	}
-	if src.reaches(h, map[*handle]bool{}) {
+	if src.isBehind(h, false, map[*handle]bool{}) {
 		return fmt.Errorf("%w: %q is upstream of %q", ErrCycle, h.conf.name, src.conf.name)
 	}
 	h.sources = append(h.sources, src)

@@ -36,8 +36,9 @@ type definition[In, Out any] struct {
 
 type demandFunc[Out any] func(ctx context.Context, demand int) ([]Out, error)
 
-// run is one run of a stage: one goroutine, one mailbox, one state. All fields but those of core
-// and the mailbox are owned by the stage goroutine.
+// run is one run of a stage: one goroutine, one mailbox, one state. Its own fields, and those of intake
+// and outlet, are owned by the stage goroutine where nothing else is said; core and tally say so
+// themselves.
 type run[In, Out any] struct {
 	core
 	box mailbox.Box[message[In]]
@@ -142,8 +143,8 @@ func (r *run[In, Out]) take() bool {
 	return false
 }
 
-// park waits for the bell, the poll timer or the channel of FromChannel. Nothing else ever blocks
-// a stage.
+// park waits for the bell, the poll timer or the channel of FromChannel. Nothing else blocks a running
+// stage but the functions of its user.
 func (r *run[In, Out]) park() {
 	wanted := r.parkOn()
 	if r.timer == nil && wanted == nil {
@@ -266,6 +267,19 @@ func (r *run[In, Out]) callInit() {
 	r.initialized = true
 	r.batch, r.next, r.early = append(r.early, r.batch[r.next:]...), 0, nil
 	close(r.ready)
+}
+
+// ends acts on what a callback returned, and reports whether the stage goes on to its end.
+func (r *run[In, Out]) ends(err error) bool {
+	switch {
+	case err == nil:
+		return false
+	case errors.Is(err, ErrDone):
+		r.finish()
+	default:
+		r.fail(err)
+	}
+	return true
 }
 
 // finish ends the stage normally: no callback gets input any more, upstreams are left, and what

@@ -147,8 +147,9 @@ func Observe(fn func(Message)) Option {
 	})
 }
 
-// Logger sets where the stage reports what nobody asked for, such as discarded events; by
-// default [slog.Default].
+// Logger sets where the stage reports what no call returns: events that are discarded or dropped, a
+// failure that its pipeline survives, a child that is given up, a subscriber that exceeds
+// [ExpectedMax]. By default [slog.Default] at that moment. A handler that panics ends nothing.
 func Logger(logger *slog.Logger) Option {
 	return anyOption(func(c *config) {
 		if logger == nil {
@@ -164,7 +165,7 @@ const Unlimited = -1
 // DefaultBufferSize is the buffer size of a producer without [BufferSize].
 const DefaultBufferSize = 10_000
 
-// BufferSize bounds the events that were emitted and not yet asked for. 0 keeps none;
+// BufferSize bounds, in events, what was emitted and not yet asked for. 0 keeps none;
 // [Unlimited] is the default of a producer-consumer, whose input is bounded by its own demand;
 // a producer's default is 10,000. What does not fit is discarded by [KeepLast] or [KeepFirst],
 // counted, given to OnDiscard and logged once per episode.
@@ -203,15 +204,17 @@ func Accumulating() ProducerOption {
 // Retry has the demand callback called again after [Producer.Wake], with all the demand that is
 // open. Without it a producer that returned fewer events than asked owes the rest, and is not
 // asked for it again: it emits the rest by Do or Tell. Retry spares it that memory: the callback
-// returns what there is, and Wake says that there is more.
+// returns what there is, and Wake says that there is more. On a ready-made producer it means nothing
+// ([Poll] has it already).
 func Retry() ProducerOption {
 	return producerOption(func(c *config) { c.retry = true })
 }
 
 // OnSubscribe is called on the consumer's goroutine each time a producer has accepted a
-// subscription of this stage, in every run anew, before any event of it. Ask and Hold's
-// counterparts work from here on. An error ends the stage; one that wraps [ErrRefused] ends this
-// subscription only.
+// subscription of this stage, in every run anew, before any event of it. From here on it may
+// [Subscription.Ask], and with [Manual] makes the first ask here. (There is nothing to [Subscription.Hold]
+// yet.) An error ends the stage, [ErrDone] normally; one that wraps [ErrRefused] ends this
+// subscription only. By default there is nothing to do.
 func OnSubscribe(fn func(ctx context.Context, sub *Subscription) error) InputOption {
 	return inputOption(func(c *config) {
 		if fn == nil {
@@ -222,8 +225,8 @@ func OnSubscribe(fn func(ctx context.Context, sub *Subscription) error) InputOpt
 }
 
 // OnConsumer is called on the producer's goroutine when a consumer subscribes, before it gets
-// anything. An error ends the stage; one that wraps [ErrRefused] refuses this subscriber only,
-// who gets it as the reason.
+// anything. An error ends the stage, [ErrDone] normally; one that wraps [ErrRefused] refuses this
+// subscriber only, who gets it as the reason. By default everyone is accepted.
 func OnConsumer(fn func(ctx context.Context, sub *Subscription) error) OutputOption {
 	return outputOption(func(c *config) {
 		if fn == nil {
@@ -235,7 +238,7 @@ func OnConsumer(fn func(ctx context.Context, sub *Subscription) error) OutputOpt
 
 // OnConsumerGone is called on the producer's goroutine when a subscriber has cancelled or ended.
 // Events that it had not begun have been put back by then. It is not called for the subscribers
-// that a completing producer leaves behind. An error ends the stage.
+// that a completing producer leaves behind. An error ends the stage, [ErrDone] normally.
 func OnConsumerGone(fn func(ctx context.Context, sub *Subscription, c Cancellation) error) OutputOption {
 	return outputOption(func(c *config) {
 		if fn == nil {

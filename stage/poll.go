@@ -15,8 +15,9 @@ const (
 // is called on the stage's goroutine with the number of events asked for; it returns what it
 // finds, up to that. While it finds something it is called again at once for the rest; when it
 // finds nothing, after a pause that doubles from 100 ms to 10 s ([PollEvery] sets both) and
-// begins anew when it found something or after [Producer.Wake]. [ErrDone] ends the producer; an
-// empty answer does not. Poll panics if the function is nil.
+// begins anew when it found something or after [Producer.Wake]. [ErrDone] ends the
+// producer normally and another error with that error; an empty answer does not. Poll panics if the
+// function is nil.
 func Poll[T any](poll func(ctx context.Context, demand int) ([]T, error), opts ...ProducerOption) *Producer[T] {
 	if poll == nil {
 		panic("stage: Poll: nil callback")

@@ -7,7 +7,7 @@ import (
 
 // Producer emits events, never more than its subscribers have asked for: what it emits beyond
 // that waits in its buffer. Make one with [NewProducer] or a ready-made one ([FromSlice],
-// [FromSeq], [Poll]). It must not be copied.
+// [FromSeq], [FromSeq2], [FromChannel], [Lines], [Poll]). It must not be copied.
 type Producer[Out any] struct {
 	handle
 	out outPort[Out]
@@ -86,13 +86,15 @@ func (p *Producer[Out]) OnDiscard(fn func(ctx context.Context, events []Out)) {
 // stage ends normally, and Do returns nil. An error for the caller alone goes through a
 // variable that fn sets. From a callback of the same stage Do returns [ErrSelfCall]; where
 // stages would wait for each other in a ring, [ErrCallCycle], provided that callbacks pass on
-// their context. Before the first run it returns [ErrNotRunning]. Safe for concurrent use.
+// their context. Before the first run it returns [ErrNotRunning]: Run on another goroutine may
+// not have got that far, OnInit says when it has. (A [Queue] takes events before it runs.) Safe for
+// concurrent use.
 func (p *Producer[Out]) Do(ctx context.Context, fn func(context.Context) ([]Out, error)) error {
 	return doOn[none](ctx, &p.handle, "Do", false, fn)
 }
 
 // DoAfter is Do behind everything that was emitted before: fn begins when that has been
-// dispatched (or discarded).
+// dispatched (or discarded). So it blocks while consumers don't ask.
 func (p *Producer[Out]) DoAfter(ctx context.Context, fn func(context.Context) ([]Out, error)) error {
 	return doOn[none](ctx, &p.handle, "DoAfter", true, fn)
 }
@@ -104,7 +106,7 @@ func (p *Producer[Out]) Tell(fn func(context.Context) ([]Out, error)) error {
 	return tellOn[none](&p.handle, "Tell", false, fn)
 }
 
-// TellAfter is Tell behind everything that was emitted before.
+// TellAfter is DoAfter without waiting; it returns as [Producer.Tell].
 func (p *Producer[Out]) TellAfter(fn func(context.Context) ([]Out, error)) error {
 	return tellOn[none](&p.handle, "TellAfter", true, fn)
 }
@@ -120,18 +122,6 @@ func (p *Producer[Out]) Wake() error {
 	return wakeOn[none, Out](&p.handle)
 }
 
-// wakeOn is Wake on the current run of h.
-func wakeOn[In, Out any](h *handle) error {
-	r, err := runOf[In, Out](h, "Wake")
-	if err != nil {
-		return err
-	}
-	if r.woken.Swap(true) || r.box.Post(message[In]{kind: msgWake}) {
-		return nil
-	}
-	return r.refusal("Wake", ErrEnded)
-}
-
 // DispatchWith sets how events are shared among subscribers: [Demand], the default, [Broadcast], or what
 // [PartitionBy] or [PartitionWith] returns, with its options:
 //
@@ -139,7 +129,8 @@ func wakeOn[In, Out any](h *handle) error {
 //	p.DispatchWith(stage.Demand, stage.Shuffle(seed))
 //	p.DispatchWith(stage.PartitionBy(func(e Event) int { return e.User % 2 }, 0, 1))
 //
-// Each run gets a fresh one. Call it before Run; the last call counts. A fault is reported by Run.
+// Each run gets a fresh one. Call it before Run; the last call counts. A fault (nil, an option out of
+// range or of another dispatcher) is reported by Run, with the file and line of this call.
 func (p *Producer[Out]) DispatchWith(make NewDispatcher[Out], opts ...DispatchOption) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -192,22 +183,4 @@ func (d *definition[In, Out]) dispatchWith(h *handle, make NewDispatcher[Out], o
 		return
 	}
 	d.dispatcher, d.dispatchOptions = make, opts
-}
-
-// doOn is Do and DoAfter on the current run of h.
-func doOn[In, Out any](ctx context.Context, h *handle, what string, after bool, fn func(context.Context) ([]Out, error)) error {
-	r, err := runOf[In, Out](h, what)
-	if err != nil {
-		return err
-	}
-	return r.do(ctx, what, after, fn)
-}
-
-// tellOn is Tell and TellAfter on the current run of h.
-func tellOn[In, Out any](h *handle, what string, after bool, fn func(context.Context) ([]Out, error)) error {
-	r, err := runOf[In, Out](h, what)
-	if err != nil {
-		return err
-	}
-	return r.tellRun(what, after, fn)
 }

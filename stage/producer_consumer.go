@@ -1,11 +1,6 @@
 package stage
 
-import (
-	"context"
-	"fmt"
-
-	"github.com/go-genstage/genstage/internal/goid"
-)
+import "context"
 
 // ProducerConsumer receives events of one type and emits events of another. Make one with
 // [NewProducerConsumer]. It must not be copied.
@@ -155,79 +150,4 @@ func (p *ProducerConsumer[In, Out]) Tell(fn func(context.Context) ([]Out, error)
 // TellAfter is DoAfter without waiting.
 func (p *ProducerConsumer[In, Out]) TellAfter(fn func(context.Context) ([]Out, error)) error {
 	return tellOn[In](&p.handle, "TellAfter", true, fn)
-}
-
-// subscribeToOn is SubscribeTo of both kinds; the exported method must call it directly, for the
-// call site.
-func subscribeToOn[In, Out any](in *inPort[In], src Source[In], opts []SubscribeOption) {
-	if in.h == nil {
-		return // no constructor made it, as Run will say
-	}
-	d, ok := in.subscribeTo(src, opts, callSite(2))
-	if !ok {
-		return
-	}
-	if r, err := runOf[In, Out](in.h, "SubscribeTo"); err == nil {
-		e := r.newEdge(d)
-		e.waits = true
-		r.box.Post(message[In]{kind: msgSubscribeTo, arg: e})
-	}
-}
-
-// subscribeOn is Subscribe of both kinds.
-func subscribeOn[In, Out any](ctx context.Context, h *handle, src Source[In], opts []SubscribeOption) (*Subscription, error) {
-	return resubscribeOn[In, Out](ctx, h, nil, nil, src, opts)
-}
-
-// resubscribeOn is Resubscribe of both kinds, and Subscribe without an old subscription.
-func resubscribeOn[In, Out any](ctx context.Context, h *handle, old *Subscription, reason error, src Source[In], opts []SubscribeOption) (*Subscription, error) {
-	what := "Subscribe"
-	if old != nil {
-		what = "Resubscribe"
-	}
-	r, err := runOf[In, Out](h, what)
-	if err != nil {
-		return nil, err
-	}
-	if r.runsOn(goid.Current()) {
-		return nil, r.refusal(what, ErrSelfCall)
-	}
-	if old != nil {
-		if its, ok := old.consumer.(*run[In, Out]); !ok || its.h != h {
-			return nil, r.refusal(what, fmt.Errorf("%w: the subscription to replace is of %q", ErrInvalidOption, old.Consumer()))
-		}
-	}
-	if ctx.Err() != nil {
-		return nil, cause(ctx)
-	}
-	d, err := declare(h, src, opts)
-	if err == nil {
-		if run, _ := d.source.h.current(); run != nil && run.awaits(goid.Current()) {
-			err = ErrSelfCall // it must accept, and is the one that waits
-		} else {
-			err = h.addSource(d.source.h)
-		}
-	}
-	if err != nil {
-		return nil, r.refusal(what, err)
-	}
-	e := r.newEdge(d)
-	e.dynamic, e.reply = true, make(chan error, 1)
-	e.replaces, e.replacing = old, reason
-	if !r.box.Post(message[In]{kind: msgSubscribeTo, arg: e}) {
-		h.removeSource(d.source.h)
-		return nil, r.refusal(what, ErrEnded)
-	}
-	select {
-	case err = <-e.reply:
-	case <-ctx.Done():
-		if e.replied.CompareAndSwap(0, replyUnwanted) {
-			return nil, cause(ctx)
-		}
-		err = <-e.reply
-	}
-	if err != nil {
-		return nil, r.refusal(what, fmt.Errorf("to %q: %w", src.Name(), err))
-	}
-	return &e.Subscription, nil
 }

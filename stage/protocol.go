@@ -51,7 +51,7 @@ const (
 	msgMode        // n: modeForward or modeAccumulate
 	msgStop        // arg func(*handle) bool: which sources are inside what is being stopped
 
-	// From the launcher, in this order (lifecycle.go).
+	// From the launcher, in this order (scope.go).
 	msgInit
 	msgConnect
 	msgRelease

@@ -9,9 +9,6 @@ import (
 	"github.com/go-genstage/genstage/internal/goid"
 )
 
-// ErrFull is returned by [Queue.TryPush] when the queue has no room for the events.
-var ErrFull = errors.New("stage: queue is full")
-
 // Queue is a producer that is fed from outside: any goroutine may push events, which wait in it,
 // in order and at most as many as it was made for, until subscribers ask for them. Make one with
 // [NewQueue]. It must not be copied.

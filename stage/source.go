@@ -110,48 +110,53 @@ func pull[T any](each func(want *int, yield func([]T) bool) error) (demandFunc[T
 	}, stop
 }
 
-// inBatches yields the events of seq, as many at once as want says.
+// batches collects events, and yields as many at once as want says.
+type batches[T any] struct {
+	want  *int
+	yield func([]T) bool
+	batch []T // not yielded yet
+}
+
+// add takes one event; false says that no more are wanted.
+func (b *batches[T]) add(event T) bool {
+	if b.batch == nil {
+		b.batch = make([]T, 0, *b.want)
+	}
+	b.batch = append(b.batch, event)
+	return len(b.batch) < *b.want || b.flush()
+}
+
+// flush yields what there is.
+func (b *batches[T]) flush() bool {
+	batch := b.batch
+	b.batch = nil
+	return len(batch) == 0 || b.yield(batch)
+}
+
+// inBatches yields the events of seq.
 func inBatches[T any](seq iter.Seq[T], want *int, yield func([]T) bool) error {
-	var batch []T
+	b := batches[T]{want: want, yield: yield}
 	for event := range seq {
-		if batch == nil {
-			batch = make([]T, 0, *want)
-		}
-		if batch = append(batch, event); len(batch) >= *want {
-			if !yield(batch) {
-				return nil
-			}
-			batch = nil
+		if !b.add(event) {
+			return nil
 		}
 	}
-	if len(batch) > 0 {
-		yield(batch)
-	}
+	b.flush()
 	return nil
 }
 
 // inBatches2 is inBatches up to the first error.
 func inBatches2[T any](seq iter.Seq2[T, error], want *int, yield func([]T) bool) error {
-	var batch []T
+	b := batches[T]{want: want, yield: yield}
 	for event, err := range seq {
 		if err != nil {
-			if len(batch) > 0 {
-				yield(batch)
-			}
+			b.flush()
 			return err
 		}
-		if batch == nil {
-			batch = make([]T, 0, *want)
-		}
-		if batch = append(batch, event); len(batch) >= *want {
-			if !yield(batch) {
-				return nil
-			}
-			batch = nil
+		if !b.add(event) {
+			return nil
 		}
 	}
-	if len(batch) > 0 {
-		yield(batch)
-	}
+	b.flush()
 	return nil
 }

@@ -4,8 +4,9 @@ import (
 	"context"
 )
 
-// Stage is a producer, a producer-consumer, a consumer, or a [Pipeline] of them: something that
-// runs, ends and says how it is. It is made by the constructors of this package only.
+// Stage is a [Producer] (also a [Queue]), a [ProducerConsumer], a [Consumer], a [ConsumerSupervisor] or a
+// [Pipeline] of them: something that runs, ends and says how it is. It is made by the constructors of
+// this package only.
 type Stage interface {
 	// Name returns the stage's name.
 	Name() string
@@ -21,7 +22,7 @@ type Stage interface {
 	member
 }
 
-// member is what the launcher needs of a stage (lifecycle.go).
+// member is what the launcher needs of a stage (scope.go).
 type member interface {
 	open(ctx context.Context, s *scope) (controller, error)
 	members() []*handle
@@ -42,7 +43,9 @@ type controller interface {
 	awaits(goroutine uint64) bool   // whether callbacks of the run are called there, or it is a child's: the run's end waits for it
 }
 
-// Run runs the stages as one unnamed pipeline: it is short for NewPipeline(stages...).Run(ctx).
+// Run runs the stages as one pipeline, blocks until every one has ended, and returns what
+// [Pipeline.Run] says: nil when all came to their end. It is short for NewPipeline(stages...).Run(ctx).
+// The end of ctx aborts; who wants to drain first needs the [Pipeline], for [Pipeline.Stop].
 func Run(ctx context.Context, stages ...Stage) error {
 	return newPipeline(stages).Run(ctx)
 }

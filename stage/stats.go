@@ -41,7 +41,7 @@ type InputStats struct {
 	Failed     int64 // of callbacks that failed; of children that ended with an error and were not restarted
 	HandedBack int64 // not begun, returned to their producers when the stage ended
 	Lost       int64 // held when the stage ended, or not begun and no producer left to take them
-	Late       int64 // results of abandoned callbacks
+	Late       int64 // results of abandoned callbacks; 0 in this version, which abandons none
 	Queued     int64 // waiting to be begun
 	InHand     int64 // in a callback, held, or with a child
 }
@@ -51,8 +51,8 @@ type OutputStats struct {
 	Emitted    int64 // returned by callbacks
 	TakenBack  int64 // returned by consumers that had not begun them
 	Dispatched int64 // given to a subscriber, or by a broadcast to all
-	Copies     int64 // the same, times the subscribers of a broadcast: the sum of Sent, Filtered and Lagged over Downstreams, Departed, and what waits for subscribers with Lag
-	Departed   int64 // of those, over subscriptions that have ended
+	Copies     int64 // the same, a broadcast's once for each subscriber: Departed + what waits for subscribers with Lag + Sent, Filtered and Lagged over Downstreams
+	Departed   int64 // of those copies, the ones over subscriptions that have ended
 	Discarded  int64 // did not fit into the buffer, or into the queue of a partition without subscriber
 	Dropped    int64 // by a dispatcher: for nobody
 	Lost       int64 // waiting when the stage ended, or handed back to a broadcast

@@ -284,19 +284,6 @@ func (r *run[In, Out]) endSubscription(e *edge[In], c Cancellation, completed bo
 	}
 }
 
-// ends acts on what a callback returned, and reports whether the stage goes on to its end.
-func (r *run[In, Out]) ends(err error) bool {
-	switch {
-	case err == nil:
-		return false
-	case errors.Is(err, ErrDone):
-		r.finish()
-	default:
-		r.fail(err)
-	}
-	return true
-}
-
 // forget takes e off the subscriptions that have not ended.
 func (r *run[In, Out]) forget(e *edge[In]) {
 	e.state = subEnded

@@ -68,6 +68,11 @@ func (r *run[In, Out]) mayBegin() bool {
 	return !r.finishing && r.wanted()
 }
 
+// wanted reports whether the stage's consumers wait for events that it may make.
+func (r *run[In, Out]) wanted() bool {
+	return r.buf.Len() == 0 && r.disp.Live() > 0 && (r.def.onDemand == nil || r.granted > 0)
+}
+
 // work calls the events callback for one delivery, chunk by chunk. The events count as queued until
 // their chunk is begun.
 func (r *run[In, Out]) work(sub *Subscription, events []In) {
