@@ -200,9 +200,9 @@ func (r *run[In, Out]) finalize() {
 	}
 	r.running.Store(false)
 	if r.def.out != nil {
-		r.def.out.closed(r.stats(), e.completed)
+		r.def.out.closed(r.stats(), e, r.scope.id())
 	} else {
-		r.h.closed(r.stats(), e.completed)
+		r.h.closed(r.stats(), e, r.scope.id())
 	}
 	r.h.tellEnd()
 	for _, late := range r.over {

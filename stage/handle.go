@@ -23,6 +23,8 @@ type handle struct {
 	run       controller // guarded by mu; nil when not running
 	runs      int        // guarded by mu
 	completed bool       // guarded by mu: the last run ended by completion
+	ended     *ending    // guarded by mu: how the last run ended; nil while running
+	endedIn   runID      // guarded by mu: what it was part of
 	faults    []error    // guarded by mu: wiring that Run has to report
 	last      Stats      // guarded by mu: of the last run, when it has ended
 	watchers  []func()   // guarded by mu: told when a run has ended
@@ -177,21 +179,32 @@ func (h *handle) open(ctx context.Context, s *scope) (controller, error) {
 	}
 	h.runs++
 	h.begins.Add(1)
-	h.completed = false
+	h.completed, h.ended, h.endedIn = false, nil, nil
 	h.run = h.newRun(ctx, s)
 	return h.run, nil
 }
 
 // closed is told by the run when it has ended.
-func (h *handle) closed(final Stats, completed bool) {
+func (h *handle) closed(final Stats, e *ending, in runID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.closedLocked(final, completed)
+	h.closedLocked(final, e, in)
 }
 
-func (h *handle) closedLocked(final Stats, completed bool) {
-	h.run, h.completed, h.last = nil, completed, final
+func (h *handle) closedLocked(final Stats, e *ending, in runID) {
+	h.run, h.completed, h.last = nil, e.completed, final
+	h.ended, h.endedIn = e, in
 	h.ends.Add(1)
+}
+
+// lastEnd returns how the last run ended.
+func (h *handle) lastEnd() *ending {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ended == nil {
+		return &ending{clean: true} // it runs again by now
+	}
+	return h.ended
 }
 
 // onEnd has fn called when a run has ended, on its goroutine, before anybody who waits for that

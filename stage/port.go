@@ -30,6 +30,7 @@ const (
 	attachedToRun   attached = iota // the run will answer
 	attachedWaiting                 // for a run to come
 	attachedDone                    // the last run completed: nothing will come
+	attachedOver                    // its run within the same call of Run has ended: none will come
 	attachedNone                    // no run, and the subscription does not wait
 )
 
@@ -44,6 +45,8 @@ func (p *outPort[T]) attach(e *edge[T]) attached {
 		return attachedNone
 	case p.h.run == nil && p.h.completed:
 		return attachedDone
+	case p.h.run == nil && p.h.endedIn == e.in:
+		return attachedOver
 	}
 	p.waiting = append(p.waiting, e)
 	return attachedWaiting
@@ -78,18 +81,28 @@ func (p *outPort[T]) opened(serve func(*edge[T]) bool) {
 	p.waiting = nil
 }
 
-// closed forgets the run that has ended. When it completed, those that wait are complete too.
-func (p *outPort[T]) closed(final Stats, completed bool) {
+// closed forgets the run that has ended. When it completed, those that wait are complete too. Else those wait
+// on that don't belong to the same call of Run, within which no other run will come.
+func (p *outPort[T]) closed(final Stats, e *ending, in runID) {
 	p.h.mu.Lock()
-	p.h.closedLocked(final, completed)
+	p.h.closedLocked(final, e, in)
 	p.serve = nil
-	var waiting []*edge[T]
-	if completed {
-		waiting, p.waiting = p.waiting, nil
+	var waiting, told []*edge[T]
+	for _, w := range p.waiting {
+		if e.completed || w.in == in {
+			told = append(told, w)
+		} else {
+			waiting = append(waiting, w)
+		}
 	}
+	p.waiting = waiting
 	p.h.mu.Unlock()
-	for _, e := range waiting {
-		e.deliver(message[T]{kind: msgComplete, sub: &e.Subscription})
+	for _, w := range told {
+		if e.completed {
+			w.deliver(message[T]{kind: msgComplete, sub: &w.Subscription})
+		} else {
+			w.deliver(message[T]{kind: msgProducerDown, sub: &w.Subscription, arg: e})
+		}
 	}
 }
 

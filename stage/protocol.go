@@ -80,6 +80,7 @@ type edge[T any] struct {
 
 	source  *outPort[T]           // set before the edge is shared
 	deliver func(message[T]) bool // posts to the consumer's mailbox; set before the edge is shared
+	in      runID                 // what the consumer's run is part of; set before the edge is shared
 	waits   bool                  // may wait for the producer to run; set before the edge is shared
 
 	// owned by the consumer's goroutine

@@ -351,3 +351,31 @@ func TestSparedFailureIsLogged(t *testing.T) {
 		})
 	}
 }
+
+// Within one call of Run a stage runs once: a declared subscription that comes when its source has ended, without
+// completing, is told so; it does not wait for a run that nobody will start.
+func TestDeclaredSubscriptionToAMemberThatHasEnded(t *testing.T) {
+	for name, mode := range map[string]stage.CancelMode{"permanent": stage.CancelPermanent, "temporary": stage.CancelTemporary} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				source := endless()
+				early := newSink(time.Second)
+				early.SubscribeTo(source)
+				var late *sink
+				late = newSink(0, stage.OnInit(func(context.Context) error {
+					return late.Tell(func(context.Context) error { // when everything is under way
+						time.Sleep(time.Hour)
+						late.SubscribeTo(source, stage.Cancel(mode))
+						return nil
+					})
+				}))
+				p := stage.NewPipeline(source, early, late)
+				run := start(t.Context(), p)
+				time.Sleep(time.Minute)
+				source.Abort(nil) // a clean end: the pipeline goes on
+				require.NoError(t, run.wait(t))
+				closed(t, p)
+			})
+		})
+	}
+}

@@ -143,6 +143,11 @@ func (s *scope) contextEnded(ctx context.Context) {
 	s.abort(&ending{reason: &StageError{Stage: s.label, Err: cause(ctx)}, clean: true})
 }
 
+// runID tells calls of Run apart: all runs that belong to one have the same.
+type runID <-chan struct{}
+
+func (s *scope) id() runID { return s.root().done }
+
 // root returns the scope that Run was called on.
 func (s *scope) root() *scope {
 	for s.parent != nil {

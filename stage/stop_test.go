@@ -217,7 +217,7 @@ func TestStopWhileStarting(t *testing.T) {
 	})
 }
 
-// A subscription that waits for a stage which has ended is not waited for.
+// A subscription to a member which has ended is not waited for.
 func TestStopWithAWaitingSubscription(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		gone, source, c := silent(quiet), endless(), newSink(time.Second)
@@ -227,7 +227,7 @@ func TestStopWithAWaitingSubscription(t *testing.T) {
 		run := start(t.Context(), p)
 		gone.Abort(errBoom)
 		synctest.Wait()
-		c.SubscribeTo(gone, stage.AllowDuplicate())
+		c.SubscribeTo(gone, stage.AllowDuplicate(), stage.Cancel(stage.CancelTemporary))
 		require.NoError(t, p.Stop(t.Context()))
 		require.NoError(t, run.wait(t))
 		closed(t, p)

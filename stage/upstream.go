@@ -65,7 +65,7 @@ func (r *run[In, Out]) checkConnected() {
 // newEdge makes one subscription of this run.
 func (r *run[In, Out]) newEdge(d declaration[In]) *edge[In] {
 	e := &edge[In]{source: d.source, request: d.request, deliver: r.box.Post, told: -1, begun: -1}
-	e.request.Consumer = r.h
+	e.request.Consumer, e.in = r.h, r.scope.id()
 	e.site, e.index = d.site, d.index
 	e.options, e.producer, e.consumer, e.typed = d.options, d.source.h, r, e
 	switch max, min := d.options.max, d.options.min; {
@@ -134,6 +134,9 @@ func (r *run[In, Out]) subscribe(e *edge[In]) {
 	case attachedDone:
 		r.accepted(&e.Subscription)
 		r.endSubscription(e, Cancellation{Kind: Down, clean: true}, true)
+	case attachedOver:
+		end := e.source.h.lastEnd()
+		r.endSubscription(e, Cancellation{Kind: Down, Reason: end.reason, clean: end.clean}, false)
 	case attachedNone:
 		e.answer(ErrNoStage)
 		r.endSubscription(e, Cancellation{Kind: Down, Reason: ErrNoStage}, false)

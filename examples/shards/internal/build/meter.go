@@ -59,6 +59,7 @@ type traceLine struct {
 	Shard    string  `json:"shard,omitempty"`
 	Snapshot string  `json:"snapshot,omitempty"`
 	Service  float64 `json:"service_s,omitempty"` // body_closed: the store's own time for it
+	Persist  float64 `json:"persist_s,omitempty"` // shard_persisted, shard_failed, shard_dropped: what persisting took
 	Error    string  `json:"error,omitempty"`
 }
 
@@ -138,46 +139,50 @@ func (m *Meter) persisting(t *Task) {
 func (m *Meter) shardLeft(t *Task, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.dropShard(t)
+	persist := m.dropShard(t)
 	if err != nil {
-		m.fail(t, err)
+		m.fail(t, err, persist)
 		return
 	}
 	m.totals.built++
 	m.totals.reused += t.Reused
-	m.note(traceLine{Event: "shard_persisted", Shard: t.Shard})
+	m.note(traceLine{Event: "shard_persisted", Shard: t.Shard, Persist: persist.Seconds()})
 }
 
 // shardDropped is told of a shard that an aborted run leaves.
 func (m *Meter) shardDropped(t *Task) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.dropShard(t)
-	m.note(traceLine{Event: "shard_dropped", Shard: t.Shard})
+	persist := m.dropShard(t)
+	m.note(traceLine{Event: "shard_dropped", Shard: t.Shard, Persist: persist.Seconds()})
 }
 
-func (m *Meter) dropShard(t *Task) {
+// dropShard ends a build of a shard, and returns how long persisting took. The caller holds mu.
+func (m *Meter) dropShard(t *Task) (persist time.Duration) {
 	m.change(-1, 0, 0, 0)
-	if s := m.shards[t.Shard]; s != nil {
-		if !s.persistFrom.IsZero() {
-			s.persist = time.Since(s.persistFrom)
-		}
-		m.finished = append(m.finished, *s)
-		delete(m.shards, t.Shard)
+	s := m.shards[t.Shard]
+	if s == nil {
+		return 0
 	}
+	if !s.persistFrom.IsZero() {
+		s.persist = time.Since(s.persistFrom)
+	}
+	m.finished = append(m.finished, *s)
+	delete(m.shards, t.Shard)
+	return s.persist
 }
 
 // shardFailed is told of a shard that could not even be planned.
 func (m *Meter) shardFailed(t *Task, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.fail(t, err)
+	m.fail(t, err, 0)
 }
 
-func (m *Meter) fail(t *Task, err error) {
+func (m *Meter) fail(t *Task, err error, persist time.Duration) {
 	m.totals.failed++
 	m.failures = append(m.failures, Failure{Shard: t.Shard, Error: err.Error()})
-	m.note(traceLine{Event: "shard_failed", Shard: t.Shard, Error: err.Error()})
+	m.note(traceLine{Event: "shard_failed", Shard: t.Shard, Error: err.Error(), Persist: persist.Seconds()})
 }
 
 // listFailed is told, when watching, that the root could not be listed.
