@@ -9,14 +9,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// adder counts events, and adds them up.
-type adder struct {
+// total counts events, and adds them up.
+type total struct {
 	*stage.Consumer[int]
 	n, total int // owned by the stage
 }
 
-func newAdder() *adder {
-	s := &adder{}
+func newTotal() *total {
+	s := &total{}
 	s.Consumer = stage.NewConsumer(func(_ context.Context, events []int, _ *stage.Subscription) error {
 		s.n += len(events)
 		for _, e := range events {
@@ -36,22 +36,22 @@ func TestAMillionEventsThroughEachDispatcher(t *testing.T) {
 	events := upTo(n)
 	for _, dropped := range []int{0, 50, 75, 100} {
 		keep := func(e int) bool { return e%100 >= dropped }
-		kept, total := 0, 0
+		kept, all := 0, 0
 		for _, e := range events {
 			if keep(e) {
-				kept, total = kept+1, total+e
+				kept, all = kept+1, all+e
 			}
 		}
-		run := func(t *testing.T, stages []stage.Stage, sinks ...*adder) (n, total int) {
+		run := func(t *testing.T, stages []stage.Stage, sinks ...*total) (n, added int) {
 			for _, s := range sinks {
 				stages = append(stages, s)
 			}
 			require.NoError(t, start(t.Context(), stage.NewPipeline(stages...)).wait(t))
 			ledger(t, stages...)
 			for _, s := range sinks {
-				n, total = n+s.n, total+s.total
+				n, added = n+s.n, added+s.total
 			}
-			return n, total
+			return n, added
 		}
 		t.Run(fmt.Sprintf("demand, a producer-consumer drops %d %%", dropped), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -65,27 +65,27 @@ func TestAMillionEventsThroughEachDispatcher(t *testing.T) {
 					return out, nil
 				})
 				filter.SubscribeTo(p)
-				a, b, c := newAdder(), newAdder(), newAdder()
+				a, b, c := newTotal(), newTotal(), newTotal()
 				a.SubscribeTo(filter, stage.MaxDemand(10))
 				b.SubscribeTo(filter, stage.MaxDemand(100))
 				c.SubscribeTo(filter)
 				got, added := run(t, []stage.Stage{p, filter}, a, b, c)
 				require.Equal(t, kept, got)
-				require.Equal(t, total, added)
+				require.Equal(t, all, added)
 			})
 		})
 		t.Run(fmt.Sprintf("broadcast, a selector drops %d %%", dropped), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				p := stage.FromSlice(events)
 				p.DispatchWith(stage.Broadcast)
-				all, some, other := newAdder(), newAdder(), newAdder()
-				all.SubscribeTo(p, stage.MaxDemand(500))
+				every, some, other := newTotal(), newTotal(), newTotal()
+				every.SubscribeTo(p, stage.MaxDemand(500))
 				some.SubscribeTo(stage.Where(p, keep), stage.MaxDemand(50))
 				other.SubscribeTo(stage.Where(p, func(e int) bool { return !keep(e) }))
-				_, _ = run(t, []stage.Stage{p}, all, some, other)
-				require.Equal(t, n, all.n)
+				_, _ = run(t, []stage.Stage{p}, every, some, other)
+				require.Equal(t, n, every.n)
 				require.Equal(t, kept, some.n)
-				require.Equal(t, total, some.total)
+				require.Equal(t, all, some.total)
 				require.Equal(t, n-kept, other.n)
 				out := p.Stats().Output
 				require.EqualValues(t, n, out.Dispatched)
@@ -96,14 +96,14 @@ func TestAMillionEventsThroughEachDispatcher(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				p := stage.FromSlice(events)
 				p.DispatchWith(stage.PartitionWith(func(e int) (int, int, bool) { return e, e % 3, keep(e) }, 0, 1, 2))
-				sinks := make([]*adder, 6) // two for each
+				sinks := make([]*total, 6) // two for each
 				for i := range sinks {
-					sinks[i] = newAdder()
+					sinks[i] = newTotal()
 					sinks[i].SubscribeTo(stage.Partition(p, i%3), stage.MaxDemand(100*(i+1)))
 				}
 				got, added := run(t, []stage.Stage{p}, sinks...)
 				require.Equal(t, kept, got)
-				require.Equal(t, total, added)
+				require.Equal(t, all, added)
 				require.EqualValues(t, n-kept, p.Stats().Output.Dropped)
 			})
 		})
