@@ -71,7 +71,7 @@ func (r *run[In, Out]) postUp(k kind, sub *Subscription, n int64, arg any) bool 
 
 // subscribed takes a new consumer, or refuses it.
 func (r *run[In, Out]) subscribed(e *edge[Out]) {
-	if old := e.replaces; old != nil {
+	if old := e.replaces; old != nil && old.producer == r.h { // else it is another producer's to look into
 		if replaced := r.mine(old); replaced != nil && replaced.consumer == e.consumer {
 			r.dropEdge(replaced)
 			c := Cancellation{Kind: Cancelled, Reason: e.replacing, clean: e.replacing == nil || errors.Is(e.replacing, ErrShutdown)}

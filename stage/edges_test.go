@@ -145,3 +145,20 @@ func TestReleaseRacesAbort(t *testing.T) {
 		})
 	}
 }
+
+// A subscription that moves from one producer to another is looked into by its own only (with -race).
+func TestResubscribeToAnotherProducerRaces(t *testing.T) {
+	for range 20 {
+		bubble(t, func(t *testing.T) {
+			p, q := silent(), silent()
+			subs := make(chan *stage.Subscription, 2)
+			c := newSink(0, stage.OnSubscribe(func(_ context.Context, s *stage.Subscription) error { subs <- s; return nil }))
+			c.SubscribeTo(p, stage.Cancel(stage.CancelTemporary))
+			runs := runAlone(t.Context(), p, q, c)
+			_, err := c.Resubscribe(t.Context(), <-subs, nil, q)
+			require.NoError(t, err)
+			abortAll(t, runs...)
+			closed(t, p, q, c)
+		})
+	}
+}
