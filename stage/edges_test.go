@@ -162,3 +162,29 @@ func TestResubscribeToAnotherProducerRaces(t *testing.T) {
 		})
 	}
 }
+
+// A broadcast counts no copies for a subscriber that has ended and whose Down is still on its way.
+func TestBroadcastCountsNoCopiesForAClosedMailbox(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		asked := 0
+		p := stage.NewProducer(func(context.Context, int) ([]int, error) {
+			if asked++; asked > 1 {
+				return nil, nil
+			}
+			time.Sleep(time.Second)
+			return upTo(6), nil
+		})
+		p.DispatchWith(stage.Broadcast)
+		wide, narrow := newSink(0), newSink(0)
+		wide.SubscribeTo(p, stage.MaxDemand(10), stage.Cancel(stage.CancelTemporary))
+		narrow.SubscribeTo(p, stage.MaxDemand(2))
+		runs := runAlone(t.Context(), wide, narrow, p)
+		narrow.Abort(nil)
+		time.Sleep(2 * time.Second)
+		require.Equal(t, upTo(6), wide.events())
+		require.EqualValues(t, 8, p.Stats().Output.Copies) // two for both, and four for one
+		ledger(t, p, wide, narrow)
+		abortAll(t, runs...)
+		ledger(t, p, wide, narrow)
+	})
+}
