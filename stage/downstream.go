@@ -53,6 +53,7 @@ type outlet[Out any] struct {
 	over        []*edge[Out] // subscriptions that came when the run was ending
 	faulted     bool         // a fault of the dispatcher's has been logged
 	discarding  bool         // an episode of discarding has been logged
+	deaf        int          // subscribers that the dispatcher has left already: their mailboxes have closed
 	toldAll     bool         // every subscriber has been told that this is all
 	comingBack  int64        // events that consumers which have gone will hand back
 	notBegun    int          // subscribers that have not begun all that they were sent, when toldAll
@@ -71,7 +72,7 @@ func (r *run[In, Out]) postUp(k kind, sub *Subscription, n int64, arg any) bool 
 
 // subscribed takes a new consumer, or refuses it.
 func (r *run[In, Out]) subscribed(e *edge[Out]) {
-	if old := e.replaces; old != nil {
+	if old := e.replaces; old != nil && old.producer == r.h { // else it is another producer's to look into
 		if replaced := r.mine(old); replaced != nil && replaced.consumer == e.consumer {
 			r.dropEdge(replaced)
 			c := Cancellation{Kind: Cancelled, Reason: e.replacing, clean: e.replacing == nil || errors.Is(e.replacing, ErrShutdown)}
@@ -196,6 +197,9 @@ func (r *run[In, Out]) lateHandBack(e *edge[Out], events []Out) {
 // dropEdge forgets a subscriber and its demand.
 func (r *run[In, Out]) dropEdge(e *edge[Out]) {
 	r.disp.Cancel(e.id)
+	if e.deaf {
+		r.deaf--
+	}
 	if r.toldAll && e.begun != e.sent.Load() {
 		r.notBegun--
 	}

@@ -145,3 +145,46 @@ func TestReleaseRacesAbort(t *testing.T) {
 		})
 	}
 }
+
+// A subscription that moves from one producer to another is looked into by its own only (with -race).
+func TestResubscribeToAnotherProducerRaces(t *testing.T) {
+	for range 20 {
+		bubble(t, func(t *testing.T) {
+			p, q := silent(), silent()
+			subs := make(chan *stage.Subscription, 2)
+			c := newSink(0, stage.OnSubscribe(func(_ context.Context, s *stage.Subscription) error { subs <- s; return nil }))
+			c.SubscribeTo(p, stage.Cancel(stage.CancelTemporary))
+			runs := runAlone(t.Context(), p, q, c)
+			_, err := c.Resubscribe(t.Context(), <-subs, nil, q)
+			require.NoError(t, err)
+			abortAll(t, runs...)
+			closed(t, p, q, c)
+		})
+	}
+}
+
+// A broadcast counts no copies for a subscriber that has ended and whose Down is still on its way.
+func TestBroadcastCountsNoCopiesForAClosedMailbox(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		asked := 0
+		p := stage.NewProducer(func(context.Context, int) ([]int, error) {
+			if asked++; asked > 1 {
+				return nil, nil
+			}
+			time.Sleep(time.Second)
+			return upTo(6), nil
+		})
+		p.DispatchWith(stage.Broadcast)
+		wide, narrow := newSink(0), newSink(0)
+		wide.SubscribeTo(p, stage.MaxDemand(10), stage.Cancel(stage.CancelTemporary))
+		narrow.SubscribeTo(p, stage.MaxDemand(2))
+		runs := runAlone(t.Context(), wide, narrow, p)
+		narrow.Abort(nil)
+		time.Sleep(2 * time.Second)
+		require.Equal(t, upTo(6), wide.events())
+		require.EqualValues(t, 8, p.Stats().Output.Copies) // two for both, and four for one
+		ledger(t, p, wide, narrow)
+		abortAll(t, runs...)
+		ledger(t, p, wide, narrow)
+	})
+}

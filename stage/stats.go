@@ -119,6 +119,7 @@ func (r *run[In, Out]) stats() Stats {
 	r.mu.Lock()
 	if r.endedAs != nil {
 		s.Err = r.endedAs.reason
+		s.WaitingTells = 0 // what is told now is being refused
 	}
 	for _, e := range r.ups {
 		inHand += e.holdable.Load()

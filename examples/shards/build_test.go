@@ -135,6 +135,8 @@ func TestBadUsage(t *testing.T) {
 		{"-wiring", "round"},
 		{"-design", "none"},
 		{"-worker-max", "2", "-worker-min", "2"},
+		{"build", "-root", root, "-out", root},
+		{"build", "-root", root, "-out", filepath.Join(root, "not", "there", "yet")},
 	} {
 		code, _, stderr := shards(t, args...)
 		require.Equal(t, exitUsage, code, "%v: %s", args, stderr)

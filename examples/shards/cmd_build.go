@@ -106,6 +106,10 @@ func buildDirs(flags *buildFlags, root, out string, stdout, stderr io.Writer) in
 		return fail(err)
 	}
 	defer st.Close()
+	if inside(root, out) {
+		fmt.Fprintf(stderr, "shards: -out %s lies in -root %s: the next build would take shard files for shards\n", out, root)
+		return exitUsage
+	}
 	dir, err := shardfile.CreateDir(out)
 	if err != nil {
 		return fail(err)
@@ -166,6 +170,29 @@ func buildDirs(flags *buildFlags, root, out string, stdout, stderr io.Writer) in
 		return exitFailed
 	}
 	return exitOK
+}
+
+// inside reports whether out, which need not exist, is root or lies in it.
+func inside(root, out string) bool {
+	top, err := os.Stat(root)
+	if err != nil {
+		return false
+	}
+	if out, err = filepath.Abs(out); err != nil {
+		return false
+	}
+	for real, err := filepath.EvalSymlinks(out); ; real, err = filepath.EvalSymlinks(out) {
+		if err == nil { // it is there; where it leads to counts
+			out = real
+		}
+		if dir, err := os.Stat(out); err == nil && os.SameFile(dir, top) {
+			return true
+		}
+		if filepath.Dir(out) == out {
+			return false
+		}
+		out = filepath.Dir(out)
+	}
 }
 
 func printReport(r build.Report, asJSON bool, w io.Writer) error {
