@@ -26,37 +26,52 @@
 //
 // # A first pipeline
 //
-// A counts, B doubles, C prints:
+// A counter, a stage that makes labels of its numbers, a printer:
 //
-//	n := 0
-//	a := stage.NewProducer(func(ctx context.Context, demand int) ([]int, error) {
-//		events := make([]int, demand)
-//		for i := range events {
-//			events[i] = n
-//			n++
+//	// counter emits the integers in [next, end).
+//	type counter struct{ next, end int } // owned by the stage goroutine
+//
+//	func (c *counter) produce(_ context.Context, demand int) ([]int, error) {
+//		events := make([]int, 0, demand)
+//		for len(events) < demand && c.next < c.end {
+//			events = append(events, c.next)
+//			c.next++
+//		}
+//		if c.next == c.end {
+//			return events, stage.ErrDone // the events are delivered, then the stage ends
 //		}
 //		return events, nil
-//	})
-//	b := stage.NewProducerConsumer(func(ctx context.Context, events []int, from *stage.Subscription) ([]int, error) {
-//		out := make([]int, len(events))
-//		for i, e := range events {
-//			out[i] = 2 * e
-//		}
-//		return out, nil
-//	})
-//	c := stage.ForEach(func(ctx context.Context, event int) error {
-//		fmt.Println(event)
-//		return nil
-//	})
-//	b.SubscribeTo(a)
-//	c.SubscribeTo(b, stage.MaxDemand(10))
-//	err := stage.Run(ctx, a, b, c)
+//	}
+//
+//	func main() {
+//		numbers := stage.NewProducer((&counter{end: 6}).produce)
+//		labels := stage.NewProducerConsumer(func(_ context.Context, events []int, _ *stage.Subscription) ([]string, error) {
+//			var out []string
+//			for _, n := range events {
+//				out = append(out, fmt.Sprintf("#%d", n*2))
+//			}
+//			return out, nil
+//		})
+//		labels.SubscribeTo(numbers, stage.MaxDemand(4), stage.MinDemand(2))
+//		printer := stage.NewConsumer(func(_ context.Context, events []string, _ *stage.Subscription) error {
+//			fmt.Println(events)
+//			return nil
+//		})
+//		printer.SubscribeTo(labels, stage.MaxDemand(2), stage.MinDemand(0))
+//
+//		fmt.Println(stage.Run(context.Background(), numbers, labels, printer))
+//		// Output:
+//		// [#0 #2]
+//		// [#4 #6]
+//		// [#8 #10]
+//		// <nil>
+//	}
 //
 // Consumers subscribe to producers, never the other way round. [Run] starts all stages, makes the
-// subscriptions, and blocks until every stage has ended. This pipeline runs until ctx ends or
-// somebody stops it; a source that has an end returns [ErrDone] with its last events, and then
-// Run returns nil when C has handled them. The command examples/quickstart prints every message
-// of such a run.
+// subscriptions, and blocks until every stage has ended. This source has an end: it returns
+// [ErrDone] with its last events, and Run returns nil when the printer has handled them. One
+// without an end runs until ctx ends, which aborts, or somebody stops it ([Pipeline.Stop]), which
+// drains. The command examples/quickstart prints every message of such a run.
 //
 // # When not to add a stage
 //
@@ -137,6 +152,20 @@
 // event. A child that fails does not end the stage: its event is counted as failed and given to
 // OnDeadLetter, or the child is started again ([Restart], [MaxAttempts], [Backoff]). The
 // documentation of [ConsumerSupervisor] says what min demand means there.
+//
+// # Dispatchers
+//
+// Who gets an event when a producer has several consumers is its dispatcher's business, set by
+// [Producer.DispatchWith]:
+//
+//   - [Demand], the default: each event goes to one consumer, the one with the most open demand
+//   - [Broadcast]: every consumer gets every event, at the pace of the slowest; [Where] lets a consumer
+//     pick, [Lag] lets one fall behind without holding the others up
+//   - [PartitionBy]: an event goes to the partition of its key, to which consumers subscribe by
+//     [Partition]; so all events of one key come to one consumer, in order
+//
+// A dispatcher is a plain value and easy to test; [Dispatcher] says how to write another, and package
+// stagetest checks it.
 //
 // # Subscriptions and failure
 //

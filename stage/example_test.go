@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/go-genstage/genstage/stage"
 )
@@ -209,4 +210,25 @@ func ExamplePipeline_Stop() {
 	// Stop: <nil>
 	// Run: <nil>
 	// all that was emitted was handled: true
+}
+
+// Several consumers of one source share its events: each event goes to one of them. With max demand 1
+// a worker has no event but the one in hand, so the limit is the number of workers.
+func ExampleAll() {
+	numbers := stage.FromSlice([]int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10})
+	var sum atomic.Int64 // the workers are goroutines of their own
+	var workers []*stage.Consumer[int]
+	for range 3 {
+		w := stage.ForEach(func(_ context.Context, n int) error {
+			sum.Add(int64(n)) // takes its time
+			return nil
+		})
+		w.SubscribeTo(numbers, stage.MaxDemand(1))
+		workers = append(workers, w)
+	}
+
+	err := stage.Run(context.Background(), append(stage.All(workers...), numbers)...)
+	fmt.Println(sum.Load(), err)
+	// Output:
+	// 55 <nil>
 }
