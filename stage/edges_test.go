@@ -179,6 +179,7 @@ func TestBroadcastCountsNoCopiesForAClosedMailbox(t *testing.T) {
 		wide.SubscribeTo(p, stage.MaxDemand(10), stage.Cancel(stage.CancelTemporary))
 		narrow.SubscribeTo(p, stage.MaxDemand(2))
 		runs := runAlone(t.Context(), wide, narrow, p)
+		synctest.Wait() // both have asked, and the producer is at it
 		narrow.Abort(nil)
 		time.Sleep(2 * time.Second)
 		require.Equal(t, upTo(6), wide.events())
