@@ -53,7 +53,6 @@ type outlet[Out any] struct {
 	over        []*edge[Out] // subscriptions that came when the run was ending
 	faulted     bool         // a fault of the dispatcher's has been logged
 	discarding  bool         // an episode of discarding has been logged
-	deaf        int          // subscribers that the dispatcher has left already: their mailboxes have closed
 	toldAll     bool         // every subscriber has been told that this is all
 	comingBack  int64        // events that consumers which have gone will hand back
 	notBegun    int          // subscribers that have not begun all that they were sent, when toldAll
@@ -197,9 +196,6 @@ func (r *run[In, Out]) lateHandBack(e *edge[Out], events []Out) {
 // dropEdge forgets a subscriber and its demand.
 func (r *run[In, Out]) dropEdge(e *edge[Out]) {
 	r.disp.Cancel(e.id)
-	if e.deaf {
-		r.deaf--
-	}
 	if r.toldAll && e.begun != e.sent.Load() {
 		r.notBegun--
 	}

@@ -96,7 +96,7 @@ func (r *run[In, Out]) place(events []Out) {
 // dispatch hands out events and returns the rest. What the dispatcher reported besides is acted on by
 // conclusions, which must follow.
 func (r *run[In, Out]) dispatch(events []Out) []Out {
-	before, all := r.inQueues(), len(r.edges)-r.deaf
+	before, all := r.inQueues(), len(r.edges)
 	r.inProgress.events, r.inProgress.queued = len(events), before
 	rest := r.disp.Dispatch(events, r)
 	r.account(len(events)-len(rest), before, all)
@@ -109,7 +109,7 @@ func (r *run[In, Out]) flush() {
 		return
 	}
 	r.flushing = false
-	before, all := r.inQueues(), len(r.edges)-r.deaf
+	before, all := r.inQueues(), len(r.edges)
 	r.inProgress.queued = before
 	r.queueing.Flush(r)
 	r.account(0, before, all)
@@ -226,7 +226,7 @@ func (r *run[In, Out]) conclusions() {
 	}
 	r.outcome = outcome[Out]{}
 	for i := len(o.refused) - 1; i >= 0; i-- {
-		r.deafen(o.refused[i].e)
+		r.disp.Cancel(o.refused[i].e.id)
 		r.takeBack(o.refused[i].e, o.refused[i].events)
 	}
 	if len(o.discarded) > 0 {
@@ -245,15 +245,6 @@ func (r *run[In, Out]) conclusions() {
 			r.marked = slices.Delete(r.marked, i, i+1)
 			r.invoke(c)
 		}
-	}
-}
-
-// deafen takes a subscriber whose mailbox has closed from the dispatcher; its end is on its way.
-func (r *run[In, Out]) deafen(e *edge[Out]) {
-	r.disp.Cancel(e.id)
-	if !e.deaf {
-		e.deaf = true
-		r.deaf++
 	}
 }
 

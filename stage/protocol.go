@@ -107,7 +107,6 @@ type edge[T any] struct {
 	joined int64 // events dispatched before
 	told   int64 // events sent when "that is all" was last said; -1 before
 	begun  int64 // events that the consumer has confirmed as begun; -1 before
-	deaf   bool  // it has refused events
 	away   int64 // events that had not reached the consumer when it went: it hands them back
 }
 
