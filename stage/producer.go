@@ -169,7 +169,9 @@ func (p *Producer[Out]) Forwarding() bool {
 }
 
 // Buffered returns how many events wait in the stage for demand, in its buffer and in the queues of its
-// dispatcher. An estimate: the stage may be at work. 0 when it does not run.
+// dispatcher. An estimate: the stage may be at work. 0 when it does not run. What has been sent and waits in
+// the mailboxes of consumers is in Stats ([OutputStats].InMailbox), and what a producer-consumer has
+// received and not begun too ([InputStats].Queued).
 func (p *Producer[Out]) Buffered() int64 { return p.Stats().Output.Buffered }
 
 // dispatchWith keeps a dispatcher's constructor, if that can be called. The caller holds h.mu.

@@ -57,6 +57,7 @@ type OutputStats struct {
 	Dropped    int64 // by a dispatcher: for nobody
 	Lost       int64 // waiting when the stage ended, or handed back to a broadcast
 	Buffered   int64 // waiting for demand, in the stage or its dispatcher
+	InMailbox  int64 // sent, and waiting in the mailboxes of consumers: the sum of InMailbox over Downstreams; dispatched already
 	Held       int64 // kept back while the producer accumulates
 }
 
@@ -132,13 +133,17 @@ func (r *run[In, Out]) stats() Stats {
 		s.Downstreams = append(s.Downstreams, sub.stats())
 	}
 	r.mu.Unlock()
+	var inMailboxes int64
+	for _, d := range s.Downstreams {
+		inMailboxes += d.InMailbox
+	}
 	s.Input = InputStats{
 		Received: r.received.Load(), Handled: r.handled.Load(), Failed: r.failed.Load(),
 		HandedBack: r.handedBack.Load(), Lost: r.inputLost.Load(), Queued: r.queued.Load(), InHand: inHand,
 	}
 	s.Output = OutputStats{
 		Emitted: r.emitted.Load(), TakenBack: r.takenBack.Load(), Dispatched: r.dispatched.Load(), Departed: r.departed.Load(),
-		Copies: r.copies.Load(), Discarded: r.discarded.Load(), Dropped: r.dropped.Load(), Held: r.keptEvents.Load() + r.spokenFor.Load(), Lost: r.outputLost.Load(), Buffered: r.buffered.Load(),
+		Copies: r.copies.Load(), Discarded: r.discarded.Load(), Dropped: r.dropped.Load(), Held: r.keptEvents.Load() + r.spokenFor.Load(), Lost: r.outputLost.Load(), Buffered: r.buffered.Load(), InMailbox: inMailboxes,
 	}
 	if r.feed != nil {
 		waiting := int64(r.feed.waiting())
