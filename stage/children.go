@@ -197,10 +197,10 @@ func (k *children[In]) settle(c *child[In], as *atomic.Int64) {
 	as.Add(1)
 	k.heldNow.Add(-1)
 	if sub := c.sub; sub != nil {
-		if as == &k.handled {
+		sub.held.Add(-1)
+		if as == &k.handled { // in this order: see Subscription.stats
 			sub.finished.Add(1)
 		}
-		sub.held.Add(-1)
 		if sub.state == subActive && !k.ending() {
 			if ask := sub.slots.Ended(); ask > 0 {
 				sub.ask(ask)

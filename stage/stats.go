@@ -156,10 +156,14 @@ func (r *run[In, Out]) stats() Stats {
 func (s *Subscription) stats() SubscriptionStats {
 	st := SubscriptionStats{
 		Producer: s.Producer(), Consumer: s.Consumer(), Label: s.options.label, Manual: s.options.manual,
-		Asked: s.asked.Load(), Sent: s.sent.Load(), Received: s.received.Load(), Refused: s.refused.Load(),
 		Filtered: s.filtered.Load(), Lagged: s.lagged.Load(), Lag: s.options.lag,
-		Finished: s.finished.Load(), Held: max(0, s.held.Load()),
 	}
+	// Against the way of the events: what is read first is part of what is read next, whatever the other
+	// side does meanwhile. The last Stats of a stage stay, but its neighbour may be busy as they are taken.
+	st.Finished, st.Held = s.finished.Load(), max(0, s.held.Load())
+	st.Received, st.Refused = s.received.Load(), s.refused.Load()
+	st.Sent = s.sent.Load()
+	st.Asked = s.asked.Load()
 	st.InMailbox = st.Sent - st.Received - st.Refused
 	return st
 }
