@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"path/filepath"
@@ -9,15 +10,16 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/go-genstage/genstage/internal/testargs"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
 
-var (
-	scenarioDir = flag.String("scenarios", "testdata/scenarios", "folder of scenarios to play")
-	traceDir    = flag.String("traces", "testdata/traces", "folder of GenStage's traces")
-	update      = flag.Bool("update", false, "rewrite testdata/ours: what we do where we differ")
-)
+var update = flag.Bool("update", false, "rewrite testdata/ours: what we do where we differ")
+
+// The folders to play: -scenarios and -traces, or our own.
+func scenarioDir() string { return cmp.Or(testargs.Scenarios(), "testdata/scenarios") }
+func traceDir() string    { return cmp.Or(testargs.Traces(), "testdata/traces") }
 
 const oursDir = "testdata/ours"
 
@@ -40,9 +42,9 @@ func (r reporter) Run() int {
 func TestMain(m *testing.M) { goleak.VerifyTestMain(reporter{m}) }
 
 func TestConformance(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(*scenarioDir, "*.json"))
+	files, err := filepath.Glob(filepath.Join(scenarioDir(), "*.json"))
 	require.NoError(t, err)
-	require.NotEmpty(t, files, "no scenarios in %s", *scenarioDir)
+	require.NotEmpty(t, files, "no scenarios in %s", scenarioDir())
 	tally = outcome{}
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".json")
@@ -52,9 +54,9 @@ func TestConformance(t *testing.T) {
 
 // conform plays one scenario and compares.
 func conform(t *testing.T, name string) {
-	sc, err := load[scenario](*scenarioDir, name)
+	sc, err := load[scenario](scenarioDir(), name)
 	require.NoError(t, err)
-	want, err := load[trace](*traceDir, name)
+	want, err := load[trace](traceDir(), name)
 	require.NoError(t, err)
 	var have *trace
 	var w *world
@@ -83,7 +85,7 @@ func differs(t *testing.T, sc *scenario, want, have *trace, w *world, d *differe
 		t.Errorf("%s: %s %s\n%v", sc.Name, sc.Note, wrong, d)
 		return
 	}
-	foreign := *scenarioDir != flag.Lookup("scenarios").DefValue
+	foreign := testargs.Scenarios() != ""
 	if changed := holdAgainst(t, oursDir, have, foreign); changed != nil {
 		tally.fail++
 		t.Errorf("%s: not what testdata/ours says (here \"GenStage\" is ours)\n%v", sc.Name, changed)

@@ -1,0 +1,43 @@
+// Package testargs has the flags that may be given to all tests of the module at once, as in
+//
+//	go test ./... -run Conformance -v -args -scenarios DIR -traces DIR
+//
+// A test binary that does not know a flag refuses to run; so each one imports this package. It is imported from _test files only.
+package testargs
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+)
+
+// The folders that the conformance player plays; empty for its own.
+var (
+	scenarios = flag.String("scenarios", "", "folder of conformance scenarios to play")
+	traces    = flag.String("traces", "", "folder of GenStage's traces of them")
+)
+
+// Scenarios returns the folder of -scenarios, "" if it was not given.
+func Scenarios() string { return resolve(*scenarios) }
+
+// Traces returns the folder of -traces, "" if it was not given.
+func Traces() string { return resolve(*traces) }
+
+// resolve finds a folder that was named as seen from where go test was called: tests run in the folder of their package.
+func resolve(dir string) string {
+	if dir == "" || filepath.IsAbs(dir) {
+		return dir
+	}
+	for base := "."; ; base = filepath.Join(base, "..") {
+		path := filepath.Join(base, dir)
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			return path
+		}
+		if _, err := os.Stat(filepath.Join(base, "go.mod")); err == nil {
+			return dir
+		}
+		if abs, err := filepath.Abs(base); err != nil || abs == filepath.Dir(abs) {
+			return dir
+		}
+	}
+}
