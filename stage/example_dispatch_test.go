@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/go-genstage/genstage/stage"
 )
@@ -47,7 +46,11 @@ func ExampleWhere() {
 
 // With Lag a subscriber holds nobody up: what it is too slow for is dropped, oldest first, or ends its subscription.
 func ExampleLag() {
-	numbers := stage.NewProducer(func(context.Context, int) ([]int, error) { return nil, nil })
+	asked := make(chan int, 10)
+	numbers := stage.NewProducer(func(_ context.Context, demand int) ([]int, error) {
+		asked <- demand
+		return nil, nil
+	})
 	numbers.DispatchWith(stage.Broadcast)
 	var all, some []int
 	quick, slow := gather(&all), gather(&some, stage.OnSubscribe(func(_ context.Context, sub *stage.Subscription) error {
@@ -63,9 +66,7 @@ func ExampleLag() {
 	ended := make(chan error, 1)
 	go func() { ended <- pipeline.Run(context.Background()) }()
 
-	for len(numbers.Stats().Downstreams) < 2 || numbers.Stats().Downstreams[0].Asked*numbers.Stats().Downstreams[1].Asked == 0 {
-		time.Sleep(time.Millisecond) // both have asked
-	}
+	<-asked // a pipeline asks its sources when all have asked them
 	for n := range 9 {
 		_ = numbers.Do(context.Background(), func(context.Context) ([]int, error) { return []int{n}, nil })
 	}
@@ -122,15 +123,14 @@ func ExampleAccumulating() {
 	numbers := stage.FromSlice([]int{1, 2, 3}, stage.Accumulating())
 	numbers.DispatchWith(stage.Broadcast)
 	var early, late []int
-	first, second := gather(&early), gather(&late)
+	started := make(chan bool)
+	first, second := gather(&early), gather(&late, stage.OnInit(func(context.Context) error { close(started); return nil }))
 	first.SubscribeTo(numbers)
 	pipeline := stage.NewPipeline(numbers, first, second)
 	ended := make(chan error, 1)
 	go func() { ended <- pipeline.Run(context.Background()) }()
 
-	for !second.Stats().Running {
-		time.Sleep(time.Millisecond)
-	}
+	<-started
 	_, err := second.Subscribe(context.Background(), numbers) // while the pipeline runs
 	fmt.Println(err, numbers.Stats().Output.Emitted)
 	_ = numbers.Forward()
@@ -190,17 +190,15 @@ func ExampleConsumer_Resubscribe() {
 	emit := func() {
 		_ = numbers.Do(context.Background(), func(context.Context) ([]int, error) { next++; return []int{next}, nil })
 	}
-	got := make(chan string, 10)
+	started, got := make(chan bool), make(chan string, 10)
 	consumer := stage.NewConsumer(func(_ context.Context, events []int, from *stage.Subscription) error {
 		got <- fmt.Sprint(from.Label(), " ", events)
 		return nil
-	})
+	}, stage.OnInit(func(context.Context) error { close(started); return nil }))
 	pipeline := stage.NewPipeline(numbers, consumer)
 	ended := make(chan error, 1)
 	go func() { ended <- pipeline.Run(context.Background()) }()
-	for !consumer.Stats().Running {
-		time.Sleep(time.Millisecond)
-	}
+	<-started
 
 	ctx := context.Background()
 	temporary := stage.Cancel(stage.CancelTemporary) // the end of the old one must not end the consumer
