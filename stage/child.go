@@ -49,7 +49,10 @@ type begun struct {
 // live is the goroutine of one attempt: the start phase, if there is one, for which the stage
 // goroutine waits, and then the child itself. It ends with the child; the run waits for what it
 // sends at its end.
-func (k *children[In]) live(c *child[In], up chan<- begun) {
+func (k *children[In]) live(c *child[In], wait func(), up chan<- begun) {
+	if wait != nil {
+		wait()
+	}
 	c.goroutine.Store(goid.Current())
 	ctx, cancel := c.ctx, func() {} // settle ends it
 	if k.policy.mode == RestartTransient {
@@ -107,12 +110,15 @@ func (k *children[In]) start(ctx context.Context, c *child[In]) (func(context.Co
 
 // pause is the goroutine of a child that waits for its next attempt. It ends with the pause, or
 // when the child is stopped; the run waits for its message.
-func (k *children[In]) pause(c *child[In], d time.Duration) {
+func (k *children[In]) pause(c *child[In], wait func(), d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-c.ctx.Done():
+	}
+	if wait != nil {
+		wait()
 	}
 	k.post(message[In]{kind: msgChild, arg: c})
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/go-genstage/genstage/internal/goid"
+	"github.com/go-genstage/genstage/internal/hop"
 )
 
 // children is the part of a consumer supervisor's run that keeps the children: what becomes of an
@@ -85,12 +86,12 @@ func (k *children[In]) add(event In, sub *Subscription) *child[In] {
 // launch begins an attempt, and waits for its start phase if it has one.
 func (k *children[In]) launch(c *child[In]) begun {
 	if k.spec.start == nil {
-		go k.live(c, nil)
+		go k.live(c, hop.Join(k.ctx, "child"), nil)
 		return begun{running: true}
 	}
 	up := make(chan begun, 1)
 	before := k.callback.Swap(uint32(inStart))
-	go k.live(c, up)
+	go k.live(c, nil, up) // the stage goroutine waits for its start
 	b := <-up
 	k.callback.Store(before)
 	return b
@@ -147,7 +148,7 @@ func (k *children[In]) restart(c *child[In], err error) {
 	}
 	k.mark(c, true)
 	if k.policy.pause.first > 0 {
-		go k.pause(c, k.policy.backoff(c.restarts)) // ends with the pause, or with c.ctx
+		go k.pause(c, hop.Join(k.ctx, "pause"), k.policy.backoff(c.restarts)) // ends with the pause, or with c.ctx
 		return
 	}
 	k.post(message[In]{kind: msgChild, arg: c}) // what is in the mailbox comes first

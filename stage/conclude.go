@@ -13,6 +13,7 @@ import (
 func (r *run[In, Out]) conclude() {
 	steps := [...]func(){r.endChildren, r.terminate, r.releaseSource, r.closeFeed, r.refuse, r.goUp, r.goDown, r.finalize}
 	for r.concluding < len(steps) {
+		r.turn()
 		r.concluding++
 		steps[r.concluding-1]()
 	}
@@ -33,6 +34,7 @@ func (r *run[In, Out]) endChildren() {
 			if r.batch, r.next = r.box.Take(r.batch), 0; len(r.batch) == 0 {
 				<-r.box.Bell()
 			}
+			r.turn()
 			continue
 		}
 		m := r.batch[r.next]

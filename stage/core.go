@@ -19,6 +19,7 @@ type core struct {
 	ctx    context.Context         // read-only: of this run, given to callbacks
 	cancel context.CancelCauseFunc // read-only
 	ring   func()                  // read-only: wakes the stage goroutine
+	hop    func()                  // read-only: waits for the turn of the stage goroutine (internal/hop); nil but in simulations
 
 	aborting  atomic.Pointer[ending] // set once, by whoever aborts
 	callback  atomic.Uint32          // the callback in progress, as a callbackName; 0: none
@@ -140,6 +141,13 @@ func (c *core) survive(err error) {
 }
 
 func (c *core) name() string { return c.h.conf.name }
+
+// turn waits until a simulation lets the stage goroutine go on.
+func (c *core) turn() {
+	if c.hop != nil {
+		c.hop()
+	}
+}
 
 func (c *core) observing() bool { return c.h.conf.observe != nil }
 

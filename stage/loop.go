@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-genstage/genstage/internal/goid"
+	"github.com/go-genstage/genstage/internal/hop"
 	"github.com/go-genstage/genstage/internal/mailbox"
 )
 
@@ -74,6 +75,7 @@ func newRun[In, Out any](ctx context.Context, s *scope, h *handle, def definitio
 	r.running.Store(true)
 	ctx, r.cancel = context.WithCancelCause(ctx)
 	r.ctx = context.WithValue(ctx, coreKey{}, &r.core)
+	r.hop = hop.Join(ctx, h.conf.name)
 	r.box.Init()
 	r.ring = r.box.Ring
 	if def.out != nil {
@@ -116,8 +118,12 @@ func (r *run[In, Out]) step() {
 		r.verdict = e
 		return
 	}
-	if r.next == len(r.batch) && !r.take() {
-		return
+	if r.next == len(r.batch) {
+		if !r.take() {
+			return
+		}
+	} else {
+		r.turn()
 	}
 	m := r.batch[r.next]
 	r.next++
@@ -129,12 +135,14 @@ func (r *run[In, Out]) step() {
 func (r *run[In, Out]) take() bool {
 	r.batch, r.next = r.box.Take(r.batch), 0
 	if len(r.batch) > 0 {
+		r.turn()
 		return true
 	}
 	if !r.again {
 		r.park()
 	}
 	r.again = false
+	r.turn()
 	r.batch = r.box.Take(r.batch)
 	if len(r.batch) > 0 {
 		return true

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/go-genstage/genstage/internal/goid"
+	"github.com/go-genstage/genstage/internal/hop"
 )
 
 // pump is a feed that reads on a goroutine of its own, since reading blocks. It draws events only
@@ -58,7 +59,7 @@ func (p *pump[T]) take(open int) ([]T, error) {
 		return events, ErrDone
 	case more && !p.begun:
 		p.begun = true
-		go p.pump() // ends with the run; end waits for it
+		go p.pump(hop.Join(p.run.ctx, "pump")) // ends with the run; end waits for it
 	case more:
 		select {
 		case p.bell <- struct{}{}:
@@ -69,7 +70,7 @@ func (p *pump[T]) take(open int) ([]T, error) {
 }
 
 // pump is the goroutine.
-func (p *pump[T]) pump() {
+func (p *pump[T]) pump(turn func()) {
 	p.run.pumping.Store(goid.Current())
 	returned := false
 	defer func() {
@@ -83,6 +84,9 @@ func (p *pump[T]) pump() {
 		n := p.allowance()
 		if n == 0 {
 			break
+		}
+		if turn != nil {
+			turn()
 		}
 		events, err := p.well.draw(min(n, maxPull))
 		if len(events) == 0 && err == nil {

@@ -3,6 +3,8 @@ package stage
 import (
 	"context"
 	"sync"
+
+	"github.com/go-genstage/genstage/internal/hop"
 )
 
 // scope is one run of a pipeline, or of a stage that runs alone: it starts its members in order,
@@ -37,6 +39,10 @@ func (s *scope) run(ctx context.Context, ms []member) error {
 	if err := s.open(ctx, ms); err != nil {
 		return err
 	}
+	turn := hop.Join(ctx, s.label)
+	if turn == nil {
+		turn = func() {}
+	}
 	// The function that AfterFunc starts ends by itself at once; run waits for it.
 	told := make(chan struct{})
 	unwatch := context.AfterFunc(ctx, func() {
@@ -44,8 +50,10 @@ func (s *scope) run(ctx context.Context, ms []member) error {
 		s.contextEnded(ctx)
 	})
 	if err := s.initialize(); err == nil {
+		turn()
 		s.connect()
 		s.awaitConnected()
+		turn()
 		s.release()
 	}
 	<-s.done

@@ -1,0 +1,33 @@
+// Package hop is the seam through which a simulator decides which goroutine of the library goes on next.
+//
+// A run that was started with a context of [With] asks before each message, before each step of its end and
+// after each park whether it is its turn. So at any moment one goroutine is at work, and the schedule is a
+// function of what the simulator draws. Without one, a run pays a nil check.
+//
+// It knows goroutines and turns; it must not know what they do.
+package hop
+
+import "context"
+
+// Schedule hands out turns. Join is called by the goroutine that starts another one, or that is about to act
+// itself, with the name of who will wait for turns; wait blocks until it is its turn. Between two calls of wait
+// a goroutine may do what it likes, parking included: its turn ends when it parks or ends.
+type Schedule interface {
+	Join(name string) (wait func())
+}
+
+type key struct{}
+
+// With returns a context whose runs keep to s.
+func With(ctx context.Context, s Schedule) context.Context {
+	return context.WithValue(ctx, key{}, s)
+}
+
+// Join has name take part in the schedule of ctx. It returns nil if there is none.
+func Join(ctx context.Context, name string) (wait func()) {
+	s, ok := ctx.Value(key{}).(Schedule)
+	if !ok {
+		return nil
+	}
+	return s.Join(name)
+}
