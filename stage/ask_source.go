@@ -45,13 +45,16 @@ func (r *run[In, Out]) askSource() {
 func (r *run[In, Out]) callSource(want int64) {
 	var out []Out
 	n := int(min(want, math.MaxInt))
+	r.describe(n, nil)
 	err := r.guard(inDemand, func() (err error) {
 		if r.demand != nil {
 			out, err = r.demand(r.ctx, n)
+			r.about.emitted = len(out)
 			return err
 		}
 		var pass int
 		out, pass, err = r.def.onDemand(r.ctx, n)
+		r.about.emitted = len(out)
 		r.granted += int64(max(0, min(pass, n-len(out))))
 		return err
 	})

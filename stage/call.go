@@ -84,6 +84,7 @@ func (r *run[In, Out]) invoke(c *call[Out]) {
 	var out []Out
 	err := r.guard(inDo, func() (err error) {
 		out, err = c.fn(r.ctx)
+		r.about.emitted = len(out)
 		return err
 	})
 	if errors.Is(err, errAborted) {

@@ -172,6 +172,7 @@ func (k *children[In]) giveUp(c *child[In], cause error) {
 	attempts := c.restarts + 1
 	k.settle(c, &k.tally.failed)
 	if hook := k.spec.onDeadLetter; hook != nil && !k.ending() {
+		k.describe(1, c.sub)
 		err := k.guard(inDeadLetter, func() error { hook(k.ctx, c.event, attempts, cause); return nil })
 		if err != nil {
 			k.fail(err)
@@ -266,7 +267,7 @@ func (k *children[In]) stuck() []Stuck {
 	var list []Stuck
 	for _, c := range k.list() {
 		if !c.Restarting {
-			list = append(list, Stuck{Stage: k.name(), Callback: "child", Child: c.ID})
+			list = append(list, Stuck{Stage: k.name(), Callback: childCallback, Child: c.ID})
 		}
 	}
 	return list

@@ -69,6 +69,7 @@ func (r *run[In, Out]) terminate() {
 		c.finish(r.verdict.reason)
 	}
 	if hook := r.h.conf.onTerminate; hook != nil && r.initialized {
+		r.describe(0, nil)
 		r.survive(r.guard(inTerminate, func() error { hook(r.verdict.reason); return nil }))
 	}
 }
@@ -77,6 +78,7 @@ func (r *run[In, Out]) terminate() {
 func (r *run[In, Out]) releaseSource() {
 	r.stopExpansion()
 	if r.outlet.releaseDemand != nil {
+		r.unwatched()
 		r.survive(r.guard(inTerminate, func() error { r.releaseDemand(); return nil }))
 	}
 }
@@ -210,6 +212,7 @@ func (r *run[In, Out]) finalize() {
 	for _, late := range r.over {
 		late.deliver(message[Out]{kind: msgRefused, sub: &late.Subscription, arg: errRunOver})
 	}
+	r.profile.end()
 	close(r.done)
 	r.cancel(r.endCause()) // behind done, for who waits for both
 	if !r.initialized {

@@ -33,8 +33,12 @@ type core struct {
 	waitsFor *core // guarded by calls: the stage whose Do the callback in progress waits for
 
 	// owned by the stage goroutine, and by what runs aside
-	verdict *ending // non-nil when the run is to end
-	trace   []byte  // stack of a function that failed on a coroutine
+	verdict *ending   // non-nil when the run is to end
+	trace   []byte    // stack of a function that failed on a coroutine, or while it was watched
+	about   callAbout // the callback that begins next, or is in progress
+
+	watching bool     // callbacks are observed or profiled; read-only
+	profile  *profile // read-only; nil: none
 
 	done    chan struct{} // closed when the run has ended
 	endedAs *ending       // written under tally.mu, before done is closed
@@ -64,7 +68,7 @@ var callbackNames = [...]string{
 	inNone: "", inDemand: "demand", inEvents: "events", inInit: "OnInit", inTerminate: "OnTerminate",
 	inSubscribe: "OnSubscribe", inConsumer: "OnConsumer", inConsumerGone: "OnConsumerGone",
 	inCancel: "OnCancel", inComplete: "OnComplete", inDiscard: "OnDiscard", inDo: "Do",
-	inStart: "start", inDeadLetter: "OnDeadLetter",
+	inStart: startCallback, inDeadLetter: "OnDeadLetter",
 }
 
 // errAborted is what guard returns instead of calling after Abort.
@@ -99,7 +103,11 @@ func (c *core) guard(cb callbackName, fn func() error) (err error) {
 			c.fail(err)
 		}
 	}()
-	err = fn()
+	if c.watching {
+		err = c.watchedCallback(cb, callbackName(before), fn)
+	} else {
+		err = fn()
+	}
 	returned = true
 	return err
 }
@@ -146,26 +154,6 @@ func (c *core) name() string { return c.h.conf.name }
 func (c *core) turn() {
 	if c.hop != nil {
 		c.hop()
-	}
-}
-
-func (c *core) observing() bool { return c.h.conf.observe != nil }
-
-// observe reports a message of this stage, on the goroutine that sends it, before it is sent. When
-// the observer fails, the message is sent nevertheless, and the stage ends.
-func (c *core) observe(m Message) {
-	observe := c.h.conf.observe
-	if observe == nil {
-		return
-	}
-	onStage := c.runsOn(goid.Current())
-	err := c.apart("Observe", onStage, func() { observe(m) })
-	switch {
-	case err == nil:
-	case onStage && c.verdict != nil:
-		c.survive(err)
-	default:
-		c.abort(endedBy(c.name(), err))
 	}
 }
 

@@ -41,6 +41,7 @@ func (r *run[In, Out]) makeDispatcher() error {
 	if r.def.dispatcher == nil {
 		return nil
 	}
+	r.unwatched()
 	return r.guard(inInit, func() error {
 		disp, err := r.def.dispatcher(append(r.def.dispatchOptions[:len(r.def.dispatchOptions):len(r.def.dispatchOptions)],
 			stageBuffer(r.h.conf.bufferSize, r.h.conf.bufferKeep == buffer.KeepFirst))...)
@@ -282,6 +283,7 @@ func (r *run[In, Out]) discard(events []Out) {
 			"stage", r.name(), "discarded", len(events), "buffer_size", r.h.conf.bufferSize)
 	}
 	if hook := r.def.onDiscard; hook != nil {
+		r.describe(len(events), nil)
 		r.ends(r.guard(inDiscard, func() error { hook(r.ctx, events); return nil }))
 	}
 }

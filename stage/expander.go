@@ -60,8 +60,10 @@ func (r *run[In, Out]) expand() {
 		return
 	}
 	var out []Out
+	r.describe(0, r.hand.sub)
 	err := r.guard(inEvents, func() (err error) {
 		out, err = x.pull(r.ctx, int(min(r.disp.Live(), maxPull)))
+		r.about.emitted = len(out)
 		return err
 	})
 	switch {
@@ -83,6 +85,7 @@ func (r *run[In, Out]) expand() {
 func (r *run[In, Out]) stopExpansion() {
 	if x := r.expansion; x != nil {
 		r.expansion = nil
+		r.unwatched()
 		r.survive(r.guard(inTerminate, func() error { x.stop(); return nil }))
 	}
 }

@@ -75,6 +75,9 @@ func newRun[In, Out any](ctx context.Context, s *scope, h *handle, def definitio
 	r.running.Store(true)
 	ctx, r.cancel = context.WithCancelCause(ctx)
 	r.ctx = context.WithValue(ctx, coreKey{}, &r.core)
+	if r.watching = h.conf.profile || len(h.conf.watch) > 0; h.conf.profile {
+		r.startProfile()
+	}
 	r.hop = hop.Join(ctx, h.conf.name)
 	r.box.Init()
 	r.ring = r.box.Ring
@@ -105,6 +108,7 @@ func (r *run[In, Out]) main() {
 		}
 	}()
 	r.onGo.Store(goid.Current())
+	r.profile.mark("")
 	for r.verdict == nil {
 		r.step()
 	}

@@ -168,6 +168,7 @@ func (r *run[In, Out]) accepted(sub *Subscription) {
 	}
 	e.state = subActive
 	if hook := r.h.conf.onSubscribe; hook != nil {
+		r.describe(0, sub)
 		err := r.guard(inSubscribe, func() error { return hook(r.ctx, sub) })
 		switch {
 		case errors.Is(err, ErrRefused):
@@ -262,8 +263,10 @@ func (r *run[In, Out]) endSubscription(e *edge[In], c Cancellation, completed bo
 	}
 	if hook := r.def.onCancel; hook != nil {
 		var out []Out
+		r.describe(0, &e.Subscription)
 		err := r.guard(inCancel, func() (err error) {
 			out, err = hook(r.ctx, &e.Subscription, c)
+			r.about.emitted = len(out)
 			return err
 		})
 		if err == nil || errors.Is(err, ErrDone) {

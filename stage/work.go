@@ -118,12 +118,16 @@ func (r *run[In, Out]) workHand() {
 
 // callEvents calls the events callback, or that of an expander, whose output is pulled by expand.
 func (r *run[In, Out]) callEvents(chunk []In, sub *Subscription) (out []Out, err error) {
+	if r.describe(len(chunk), sub); r.kids != nil {
+		r.unwatched() // its start and its children are watched
+	}
 	err = r.guard(inEvents, func() error {
 		if r.def.expand != nil {
 			r.begin(r.def.expand(r.ctx, chunk, sub))
 			return nil
 		}
 		out, err = r.def.events(r.ctx, chunk, sub)
+		r.about.emitted = len(out)
 		return err
 	})
 	return out, err
@@ -192,6 +196,7 @@ func (r *run[In, Out]) checkInput() {
 	var out []Out
 	err := r.guard(inComplete, func() (err error) {
 		out, err = r.def.onComplete(r.ctx)
+		r.about.emitted = len(out)
 		return err
 	})
 	if err == nil || errors.Is(err, ErrDone) {
