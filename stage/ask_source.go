@@ -45,7 +45,9 @@ func (r *run[In, Out]) askSource() {
 func (r *run[In, Out]) callSource(want int64) {
 	var out []Out
 	n := int(min(want, math.MaxInt))
-	r.describe(n, nil)
+	if r.describe(n, nil); r.looked.Load() != nil {
+		r.publishOwed() // it may be in the callback for long
+	}
 	err := r.guard(inDemand, func() (err error) {
 		if r.demand != nil {
 			out, err = r.demand(r.ctx, n)

@@ -90,9 +90,11 @@ func (k *children[In]) launch(c *child[In]) begun {
 		return begun{running: true}
 	}
 	up := make(chan begun, 1)
+	outer := k.enter(inStart)
 	before := k.callback.Swap(uint32(inStart))
 	go k.live(c, nil, up) // the stage goroutine waits for its start
 	b := <-up
+	k.leave(outer)
 	k.callback.Store(before)
 	return b
 }
@@ -242,12 +244,18 @@ func (k *children[In]) any() bool {
 	return len(k.all) > 0
 }
 
-func (k *children[In]) counts() ChildCounts {
+// counts also returns when the oldest child was started.
+func (k *children[In]) counts() (_ ChildCounts, oldest time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	for _, c := range k.all {
+		if oldest.IsZero() || c.began.Before(oldest) {
+			oldest = c.began
+		}
+	}
 	return ChildCounts{
 		Active: int64(len(k.all)) - k.restarting, Restarting: k.restarting, Started: k.started, Ended: k.ended,
-	}
+	}, oldest
 }
 
 // list returns the children that have not ended, the oldest first.

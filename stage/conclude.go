@@ -2,6 +2,7 @@ package stage
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/go-genstage/genstage/internal/buffer"
 )
@@ -32,6 +33,7 @@ func (r *run[In, Out]) endChildren() {
 	for r.kids.any() {
 		if r.next == len(r.batch) {
 			if r.batch, r.next = r.box.Take(r.batch), 0; len(r.batch) == 0 {
+				r.rest(StateHolding)
 				<-r.box.Bell()
 			}
 			r.turn()
@@ -162,6 +164,8 @@ func (r *run[In, Out]) goDown() {
 	r.outputLost.Add(int64(lost + r.inQueues()))
 	r.queueing = nil
 	r.buffered.Store(0)
+	r.inDispatcher.Store(0)
+	r.owedNow.Store(0)
 	r.dropKept()
 	for _, c := range r.marked {
 		r.drop(c)
@@ -196,7 +200,7 @@ func (r *run[In, Out]) finalize() {
 	e := r.verdict
 	r.awaitReleases()
 	r.mu.Lock()
-	r.endedAs = e
+	r.endedAs, r.endedAt = e, time.Now()
 	r.mu.Unlock()
 	if r.spared && !e.clean && r.scope.goesOn() {
 		r.log(slog.LevelError, "stage: failed; all its subscribers are temporary, the pipeline goes on",

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-genstage/genstage/internal/goid"
 )
@@ -30,6 +31,10 @@ type core struct {
 	releasing atomic.Int64           // calls of Release in progress, by any goroutine
 	handled   atomic.Int64           // events finished
 
+	doing   atomic.Uint64             // what it does, and since when (state.go); written by the stage goroutine
+	looked  atomic.Pointer[time.Time] // when somebody first took Stats; nil: nobody has
+	pushing atomic.Pointer[handle]    // the queue in whose Push the callback in progress waits; written by the stage goroutine
+
 	waitsFor *core // guarded by calls: the stage whose Do the callback in progress waits for
 
 	// owned by the stage goroutine, and by what runs aside
@@ -42,6 +47,7 @@ type core struct {
 
 	done    chan struct{} // closed when the run has ended
 	endedAs *ending       // written under tally.mu, before done is closed
+	endedAt time.Time     // written with endedAs
 }
 
 // callbackName is a function of the user's that a stage calls.
@@ -78,6 +84,7 @@ var errAborted = errors.New("stage: aborted before the callback began")
 // unwinds the goroutine nevertheless: then guard has left the verdict, and a new goroutine goes
 // on with it (run.main). After an abort only OnTerminate is called.
 func (c *core) guard(cb callbackName, fn func() error) (err error) {
+	outer := c.enter(cb)
 	before := c.callback.Swap(uint32(cb))
 	if c.aborting.Load() != nil && cb != inTerminate {
 		c.callback.Store(before)
@@ -85,6 +92,9 @@ func (c *core) guard(cb callbackName, fn func() error) (err error) {
 	}
 	returned := false
 	defer func() {
+		if before != uint32(inNone) {
+			c.leave(outer)
+		}
 		c.callback.Store(before)
 		if returned {
 			return

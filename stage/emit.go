@@ -51,6 +51,7 @@ func (r *run[In, Out]) makeDispatcher() error {
 		r.disp = disp
 		r.queueing, _ = disp.(QueueingDispatcher[Out])
 		_, r.multicast = disp.(Multicaster)
+		r.toAll.Store(r.multicast)
 		if c, err := configure(r.def.dispatchOptions); err == nil {
 			r.expectedMax = c.expectedMax
 		}

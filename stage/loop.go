@@ -158,6 +158,8 @@ func (r *run[In, Out]) take() bool {
 // park waits for the bell, the poll timer or the channel of FromChannel. Nothing else blocks a running
 // stage but the functions of its user.
 func (r *run[In, Out]) park() {
+	r.rest(r.waits())
+	r.publishOwed()
 	wanted := r.parkOn()
 	if r.timer == nil && wanted == nil {
 		<-r.box.Bell()

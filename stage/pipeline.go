@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/go-genstage/genstage/internal/goid"
 )
@@ -169,6 +170,7 @@ func (p *Pipeline) Stats() Stats {
 	if run != nil {
 		last = run.stats()
 	}
+	last.At = time.Now()
 	last.Stage, last.Kind, last.Runs = p.name, kindPipeline, runs
 	return last
 }
