@@ -114,7 +114,7 @@ func (k *children[In]) watchedChild(ctx context.Context, c *child[In], callback 
 	if !k.watching {
 		return run(ctx)
 	}
-	defer k.profile.begin(ctx, callback, "")()
+	defer k.profile.begin(ctx, callback, "").end()
 	var none int // a child emits nothing
 	b := Callback{Name: callback, Child: c.id, Sub: c.sub, N: 1}
 	return k.watched(b, &none, stack, func() error { return run(ctx) })

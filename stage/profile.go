@@ -35,16 +35,26 @@ func (c *core) startProfile() {
 	c.profile = p
 }
 
-// begin marks the calling goroutine, until what it returns is called there. It may be called on a nil profile.
-func (p *profile) begin(ctx context.Context, callback, outer string) (end func()) {
+// section is a part of what a goroutine does, with its labels and its region.
+type section struct {
+	p      *profile
+	region *trace.Region
+	outer  string
+}
+
+// begin marks the calling goroutine, until end is called there. It may be called on a nil profile.
+func (p *profile) begin(ctx context.Context, callback, outer string) section {
 	if p == nil {
-		return func() {}
+		return section{}
 	}
 	p.mark(callback)
-	region := trace.StartRegion(ctx, callback)
-	return func() {
-		region.End()
-		p.mark(outer)
+	return section{p, trace.StartRegion(ctx, callback), outer}
+}
+
+func (s section) end() {
+	if s.p != nil {
+		s.region.End()
+		s.p.mark(s.outer)
 	}
 }
 
