@@ -173,6 +173,8 @@ func does(s Stats) string {
 		return "is done, waits for " + names(others) + " to begin everything"
 	case StateForCalls:
 		return "has had all its input, waits for Do or Tell"
+	case StateStuck:
+		return "is stuck in " + whatIsStuck(s.Stuck)
 	case StateEnded:
 		if s.Err != nil {
 			return "ended: " + s.Err.Error()
@@ -181,6 +183,23 @@ func does(s Stats) string {
 	default:
 		return s.State.Kind.String()
 	}
+}
+
+// whatIsStuck names what was abandoned.
+func whatIsStuck(stuck []Stuck) string {
+	var parts []string
+	for i, s := range stuck {
+		if i == maxStuckShown {
+			parts = append(parts, fmt.Sprintf("%d more", len(stuck)-i))
+			break
+		}
+		if part := s.Callback; s.Child != 0 {
+			parts = append(parts, fmt.Sprintf("%s %d", part, s.Child))
+		} else {
+			parts = append(parts, part)
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // whatWaits says where events wait.

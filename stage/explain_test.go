@@ -23,7 +23,7 @@ func TestExplainFollowsThoseWhoWait(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p := stage.FromSlice(upTo(9), stage.Name("numbers"))
 		pc := relay(0, stage.Name("labels"))
-		c := newSink(time.Hour, stage.Name("printer"))
+		c := newSink(time.Hour, stage.Name("printer"), patient)
 		pc.SubscribeTo(p, stage.MaxDemand(4), stage.MinDemand(2))
 		c.SubscribeTo(pc, stage.MaxDemand(2), stage.MinDemand(1))
 		inner := stage.NewPipeline(pc, c)
@@ -104,6 +104,7 @@ func TestExplainWords(t *testing.T) {
 		{stage.StateCompleting, stage.Stats{Downstreams: down(0, 1)}, `is done, waits for "c" to begin everything`},
 		{stage.StateCompleting, stage.Stats{}, `is done`},
 		{stage.StateForCalls, stage.Stats{}, `has had all its input, waits for Do or Tell`},
+		{stage.StateStuck, stage.Stats{Stuck: []stage.Stuck{{Callback: "events"}, {Callback: "child", Child: 3}}}, `is stuck in events, child 3`},
 		{stage.StateEnded, stage.Stats{}, `ended`},
 		{stage.StateEnded, stage.Stats{Err: errors.New("why")}, `ended: why`},
 	} {

@@ -115,10 +115,9 @@ type Callback struct {
 
 // callAbout is what only the caller of a callback knows of it. It is filled in only for who watches.
 type callAbout struct {
-	sub     *Subscription
-	n       int
-	ours    bool // it is no function of the user's
-	emitted int  // written by the callback
+	sub  *Subscription
+	n    int
+	ours bool // it is no function of the user's
 }
 
 // describe says what the next callback is about.
@@ -140,7 +139,7 @@ func (c *core) watchedCallback(cb, outer callbackName, fn func() error) error {
 	}
 	b := Callback{Name: callbackNames[cb], N: about.n, Sub: about.sub}
 	defer c.profile.begin(c.ctx, b.Name, callbackNames[outer]).end()
-	return c.watched(b, &c.about.emitted, &c.trace, fn)
+	return c.watched(b, &c.results, &c.trace, fn)
 }
 
 // watched calls fn with the observers of callbacks around it. What panics, or calls Goexit, goes on its way, with
@@ -197,9 +196,9 @@ func (c *core) observe(m Message) {
 	m.At = time.Now()
 	onStage := c.runsOn(goid.Current())
 	for _, observe := range c.h.conf.observe {
-		err := c.apart("Observe", onStage, func() { observe(m) })
+		err := c.apart("Observe", onStage, &c.deaf, func() { observe(m) })
 		switch {
-		case err == nil:
+		case err == nil || c.callback.Load()&abandoned != 0:
 		case onStage && c.verdict != nil:
 			c.survive(err)
 		default:

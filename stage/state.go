@@ -42,6 +42,9 @@ const (
 	StateCompleting
 	// StateForCalls: all its input is complete, OnComplete did not end it, and it waits for Do or Tell.
 	StateForCalls
+	// StateStuck: functions that were abandoned ([Grace]) have not returned, as Stuck says, whether or not the
+	// run has ended.
+	StateStuck
 	// StateEnded: its last run has ended.
 	StateEnded
 )
@@ -51,7 +54,7 @@ var stateNames = [...]string{
 	StateCalling: "waits for a call", StatePushing: "waits for room in a queue", StateForEvents: "waits for events",
 	StateForDemand: "waits for demand", StateForProducer: "waits for a producer", StateForBudget: "waits for a budget",
 	StateHolding: "holds events", StateOwing: "owes events", StatePaused: "paused", StateAccumulating: "accumulates",
-	StateCompleting: "completing", StateForCalls: "waits for Do or Tell", StateEnded: "ended",
+	StateCompleting: "completing", StateForCalls: "waits for Do or Tell", StateStuck: "stuck", StateEnded: "ended",
 }
 
 // String returns the kind in words, as "waits for demand".
@@ -90,18 +93,13 @@ func (c *core) stamp(what uint64) uint64 {
 	return what<<stampBits | since
 }
 
-// enter notes that a callback begins, before c.callback says so, if somebody has looked. It returns
-// what it was before: for leave.
-func (c *core) enter(cb callbackName) (outer uint64) {
-	outer = c.doing.Load()
+// begins notes that a callback begins, before c.callback says so, if somebody has looked. What comes behind it
+// is noted by rest.
+func (c *core) begins(cb callbackName) {
 	if c.looked.Load() != nil {
 		c.doing.Store(c.stamp(inCallback | uint64(cb)))
 	}
-	return outer
 }
-
-// leave notes that a callback within another one has ended. (What comes behind others is noted by rest.)
-func (c *core) leave(outer uint64) { c.doing.Store(outer) }
 
 // rest notes what the stage waits for, before it parks. What it waited for before, and no callback has begun
 // since, it still waits for.
@@ -180,6 +178,9 @@ func (r *run[In, Out]) state(s *Stats) State {
 	}
 	what := word >> stampBits
 	since := first.Add(time.Duration(word & (1<<stampBits - 1)))
+	if callback&abandoned != 0 {
+		return State{Kind: StateStuck, Since: s.At} // until Stuck says since when
+	}
 	s.Callback = callbackNames[callback]
 	switch {
 	case callback == uint32(inNone) && what&inCallback != 0:

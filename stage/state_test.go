@@ -25,7 +25,7 @@ func is(t *testing.T, s stage.Stage, kind stage.StateKind, since time.Duration) 
 func TestStateIsSinceTheFirstLookOrSinceItBegan(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p := stage.NewQueue[int](9)
-		c := newSink(10 * time.Second)
+		c := newSink(10*time.Second, patient)
 		c.SubscribeTo(p, stage.MaxDemand(1))
 		runs := runAlone(t.Context(), p, c)
 		require.NoError(t, p.TryPush(1, 2))
@@ -197,7 +197,7 @@ func TestStateOfASupervisor(t *testing.T) {
 				time.Sleep(time.Minute)
 				return nil
 			}, nil
-		})
+		}, patient)
 		sup.SubscribeTo(p, stage.MaxDemand(2))
 		began := time.Now()
 		run := start(t.Context(), stage.NewPipeline(p, sup))
@@ -214,6 +214,50 @@ func TestStateOfASupervisor(t *testing.T) {
 		is(t, sup, stage.StateHolding, 0) // its children end first
 		require.NoError(t, run.wait(t))
 		require.Zero(t, sup.Stats().OldestChild)
+	})
+}
+
+func TestStateOfACallbackThatWasAbandoned(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		blocked := make(chan struct{})
+		c := stage.ForEach(func(context.Context, int) error {
+			<-blocked
+			return nil
+		}, stage.Name("c"), stage.Grace(time.Second), quiet)
+		p := stage.FromSlice(upTo(1), stage.Name("p"))
+		c.SubscribeTo(p)
+		run := start(t.Context(), stage.NewPipeline(p, c))
+		is(t, c, stage.StateCallback, 0)
+		run.Abort(errBoom)
+		time.Sleep(time.Second)
+		require.ErrorIs(t, run.wait(t), stage.ErrStuck)
+		time.Sleep(time.Minute)
+		is(t, c, stage.StateStuck, time.Minute)
+		require.Equal(t, "consumer \"c\": is stuck in events, 1m0s\nIt is up to \"c\".\n", stage.Explain(c.Stats()))
+		close(blocked)
+		is(t, c, stage.StateEnded, time.Minute)
+	})
+}
+
+// A watched callback that was abandoned is seen to end when it returns after all.
+func TestAnAbandonedCallbackIsSeenToEndWhenItReturns(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var w watcher
+		blocked := make(chan struct{})
+		c := stage.ForEach(func(context.Context, int) error {
+			<-blocked
+			return nil
+		}, stage.Name("c"), stage.Grace(time.Second), quiet, stage.ObserveCallbacks(w.add), stage.Profile())
+		p := stage.FromSlice(upTo(1))
+		c.SubscribeTo(p)
+		run := start(t.Context(), stage.NewPipeline(p, c))
+		run.Abort(errBoom)
+		require.ErrorIs(t, run.wait(t), stage.ErrStuck)
+		require.Equal(t, []string{"events begins"}, w.words(c))
+		close(blocked)
+		synctest.Wait()
+		require.Equal(t, []string{"events begins", "events 1→0 1s"}, w.words(c))
+		closed(t, p, c)
 	})
 }
 
@@ -237,7 +281,7 @@ func TestStateOfProducers(t *testing.T) {
 			p := stage.NewProducer(func(context.Context, int) ([]int, error) {
 				time.Sleep(time.Minute)
 				return nil, nil
-			})
+			}, patient)
 			c := newSink(0)
 			c.SubscribeTo(p, stage.MaxDemand(5))
 			run := start(t.Context(), p)

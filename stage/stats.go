@@ -23,9 +23,10 @@ type Stats struct {
 	At    time.Time // when these Stats were taken
 	State State     // what it does or waits for, and since when; [Explain] says it in words
 
-	Callback     string // the callback in progress, "" for none
-	WaitingTells int64  // told and not begun
-	Err          error  // why the last run ended, as Run returned it; nil while running
+	Callback     string  // the callback in progress, "" for none
+	WaitingTells int64   // told and not begun
+	Stuck        []Stuck // functions that were abandoned ([Grace]) and have not returned; also when the run has ended
+	Err          error   // why the last run ended, as Run returned it; nil while running
 
 	Input  InputStats  // zero for a producer
 	Output OutputStats // zero for a consumer
@@ -46,7 +47,7 @@ type InputStats struct {
 	Failed     int64 // of callbacks that failed; of children that ended with an error and were not restarted
 	HandedBack int64 // not begun, returned to their producers when the stage ended
 	Lost       int64 // held when the stage ended, or not begun and no producer left to take them
-	Late       int64 // results of abandoned callbacks; 0 in this version, which abandons none
+	Late       int64 // of callbacks and children that were abandoned ([Grace])
 	Queued     int64 // waiting to be begun
 	InHand     int64 // in a callback, held, or with a child
 }
@@ -69,6 +70,8 @@ type OutputStats struct {
 
 	Demand int64 // asked for and not sent, over Downstreams; of a broadcast, what all wait for. Saturates
 	Owed   int64 // asked of the callback and not emitted; at the time when the stage last waited, or called it
+
+	LateResults int64 // returned by callbacks that had been abandoned; they are nowhere else in these counts
 }
 
 // SubscriptionStats counts what crossed between one producer and one consumer.
@@ -92,7 +95,7 @@ type SubscriptionStats struct {
 
 // tally is what a run counts, and what Stats may read of it while it runs.
 type tally struct {
-	received, failed, handedBack, inputLost, queued                 atomic.Int64 // written by the stage goroutine
+	received, failed, handedBack, inputLost, inputLate, queued      atomic.Int64 // written by the stage goroutine
 	emitted, takenBack, dispatched, departed, discarded, outputLost atomic.Int64 // written by the stage goroutine
 	copies, dropped, keptEvents, spokenFor, buffered                atomic.Int64 // written by the stage goroutine
 	inDispatcher, owedNow                                           atomic.Int64 // written by the stage goroutine
@@ -135,7 +138,7 @@ func (r *run[In, Out]) publishOwed() {
 func (r *run[In, Out]) stats() Stats {
 	s := Stats{
 		Stage: r.name(), Kind: r.h.kind, Running: r.running.Load(), Runs: r.number, At: time.Now(),
-		Callback:     callbackNames[r.callback.Load()],
+		Callback:     r.inProgressNow(),
 		WaitingTells: r.tells.Load(),
 	}
 	if r.kids != nil {
@@ -165,7 +168,7 @@ func (r *run[In, Out]) stats() Stats {
 	}
 	s.Input = InputStats{
 		Received: r.received.Load(), Handled: r.handled.Load(), Failed: r.failed.Load(),
-		HandedBack: r.handedBack.Load(), Lost: r.inputLost.Load(), Queued: r.queued.Load(), InHand: inHand,
+		HandedBack: r.handedBack.Load(), Lost: r.inputLost.Load(), Late: r.inputLate.Load(), Queued: r.queued.Load(), InHand: inHand,
 	}
 	s.Output = OutputStats{
 		Emitted: r.emitted.Load(), TakenBack: r.takenBack.Load(), Dispatched: r.dispatched.Load(), Departed: r.departed.Load(),
@@ -182,6 +185,7 @@ func (r *run[In, Out]) stats() Stats {
 		s.State = r.state(&s)
 		s.Output.Demand = openDemand(s.Downstreams, r.toAll.Load())
 	}
+	r.h.stuck.show(&s)
 	return s
 }
 

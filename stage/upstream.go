@@ -266,7 +266,7 @@ func (r *run[In, Out]) endSubscription(e *edge[In], c Cancellation, completed bo
 		r.describe(0, &e.Subscription)
 		err := r.guard(inCancel, func() (err error) {
 			out, err = hook(r.ctx, &e.Subscription, c)
-			r.about.emitted = len(out)
+			r.results = len(out)
 			return err
 		})
 		if err == nil || errors.Is(err, ErrDone) {
