@@ -34,6 +34,7 @@ func (r *run[In, Out]) openOutlet() {
 	r.accumulating = r.h.conf.accumulating
 	r.forwarding.Store(!r.accumulating)
 	r.disp = newDemandDispatcher[Out]()
+	r.budgeting, _ = r.disp.(BudgetDispatcher[Out])
 }
 
 // makeDispatcher makes the one that DispatchWith named, at the beginning of the run.
@@ -48,6 +49,7 @@ func (r *run[In, Out]) makeDispatcher() error {
 			return err
 		}
 		r.disp = disp
+		r.budgeting, _ = disp.(BudgetDispatcher[Out])
 		r.queueing, _ = disp.(QueueingDispatcher[Out])
 		_, r.multicast = disp.(Multicaster)
 		if c, err := configure(r.def.dispatchOptions); err == nil {
@@ -86,6 +88,7 @@ func (r *run[In, Out]) place(events []Out) {
 		events = r.dispatch(events)
 	}
 	if len(events) > 0 {
+		r.spare()
 		r.store(events)
 	} else if len(r.outcome.discarded) == 0 {
 		r.discarding = false
@@ -300,7 +303,8 @@ func (r *run[In, Out]) serveBuffer() {
 			return
 		}
 		rest := r.dispatch(r.buf.Take(int(live)))
-		if len(rest) > 0 {
+		r.buf.PutFront(rest) // what budgets refuse
+		if len(rest) > 0 && r.disp.Live() > 0 {
 			panic("stage: rule D3: the dispatcher returned events while it had demand for them")
 		}
 		r.conclusions()

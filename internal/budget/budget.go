@@ -4,8 +4,12 @@
 // told: a [Ledger] is a plain value without goroutine, lock, clock or channel, and its owner guards it.
 package budget
 
-// Max is the largest limit. A weight beyond it counts as Max+1: more than any limit. One below 1 counts as 1.
+// Max is the largest limit.
 const Max = 1 << 48
+
+// Clamp returns what a weight counts as: one beyond Max as Max+1, more than any limit, one below 1 as 1. A [Ledger] takes
+// clamped weights, and sums of some thousands of them.
+func Clamp(weight int64) int64 { return min(max(weight, 1), Max+1) }
 
 // Ledger admits weights as long as their sum is within a limit. What does not fit waits, in order, and is
 // granted its weight when there is room for it.
@@ -25,6 +29,8 @@ type Ledger struct {
 
 // Waiter is one that asks for weights, one at a time: it waits at most once. The zero Waiter is ready.
 type Waiter struct {
+	Owner any // whose it is; the ledger does not look at it
+
 	weight  int64 // that it waits for, or was granted
 	passed  int64 // what was admitted before it meanwhile
 	waiting bool
@@ -52,9 +58,6 @@ func (w *Waiter) Waits() bool { return w.waiting }
 // Granted reports whether it has a grant that it has not used.
 func (w *Waiter) Granted() bool { return w.granted }
 
-// clamp bounds a weight.
-func clamp(weight int64) int64 { return min(max(weight, 1), Max+1) }
-
 // fits reports whether a weight has room now.
 func (l *Ledger) fits(weight int64) bool {
 	if weight > l.limit {
@@ -72,7 +75,6 @@ func (l *Ledger) mayPass(weight int64) bool {
 // in front of all if it had a grant of another weight. It returns those that are granted theirs by that, as
 // [Ledger.Release] does.
 func (l *Ledger) Admit(w *Waiter, weight int64) (ok bool, granted []*Waiter) {
-	weight = clamp(weight)
 	switch {
 	case w.granted: // its turn has come, whatever it asks for now
 		w.granted = false
@@ -80,7 +82,7 @@ func (l *Ledger) Admit(w *Waiter, weight int64) (ok bool, granted []*Waiter) {
 		if l.fits(weight) {
 			l.used += weight
 			less := weight < w.weight
-			*w = Waiter{}
+			*w = Waiter{Owner: w.Owner}
 			if less {
 				granted = l.grant()
 			}
@@ -119,12 +121,10 @@ func (l *Ledger) Release(weight int64) []*Waiter {
 	return l.grant()
 }
 
-// Correct replaces a weight in use by another, which may exceed the limit. It returns as Release, and the weight
-// that is in use now.
-func (l *Ledger) Correct(old, weight int64) (now int64, granted []*Waiter) {
-	weight = clamp(weight)
+// Correct replaces a weight in use by another, which may exceed the limit. It returns as Release.
+func (l *Ledger) Correct(old, weight int64) []*Waiter {
 	l.used += weight - old
-	return weight, l.grant()
+	return l.grant()
 }
 
 // SetLimit changes the limit, from 1 to [Max]. It returns as Release.
@@ -148,7 +148,7 @@ func (l *Ledger) Leave(w *Waiter) []*Waiter {
 	default:
 		return nil
 	}
-	*w = Waiter{}
+	*w = Waiter{Owner: w.Owner}
 	return l.grant()
 }
 
