@@ -24,6 +24,7 @@ type SubID uint64
 //     given.
 //   - D6: An error of Subscribe changes nothing.
 //   - D7: A slice that is sent has cap equal to len.
+//   - D14: What a charged subscriber is sent was admitted before ([BudgetDispatcher]).
 //
 // Besides [Demand], [Broadcast] and [PartitionBy], one can write others; package
 // stagetest holds them against these rules.
