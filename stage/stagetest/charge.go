@@ -53,9 +53,8 @@ func (p *player) makeRoom(s *subscriber, n int64) {
 	}
 	p.note("room for %d events of %d, Wake(%d)", n, s.id, s.id)
 	s.room += n
-	if s.waits = false; p.b != nil {
-		p.b.Wake(s.id)
-	}
+	s.waits = false
+	p.b.Wake(s.id)
 	p.result("live %d, blocked %d", p.d.Live(), p.b.Blocked())
 	p.flush()
 }

@@ -183,6 +183,7 @@ func (p *player) do(i int, o op) {
 // subscribe adds a subscriber; an error must change nothing.
 func (p *player) subscribe(i int, r stage.Request[int]) {
 	p.lastID++
+	r.Charged = r.Charged && p.b != nil // the producer refuses it itself
 	s := &subscriber{id: p.lastID, request: r, last: -1}
 	if p.skip[i] {
 		return
