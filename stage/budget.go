@@ -93,7 +93,7 @@ func (r *run[In, Out]) Admit(event Out, ids []SubID) Admission {
 		if e == nil || e.tab == nil {
 			continue
 		}
-		weight, err := e.weight(event)
+		weight, err := r.weigh(e, event)
 		if err != nil {
 			r.Dropped(1, err)
 			return Failed
@@ -114,11 +114,13 @@ func (r *run[In, Out]) Admit(event Out, ids []SubID) Admission {
 	return Admitted
 }
 
-// weight asks the user's function what an event weighs.
-func (e *edge[T]) weight(event T) (weight int64, err error) {
+// weigh asks the user's function what an event weighs: as all of the user's, it may not return.
+func (r *run[In, Out]) weigh(e *edge[Out], event Out) (weight int64, err error) {
 	if e.request.weigh == nil {
 		return 1, nil
 	}
+	f := fence{&r.core}
+	defer f.leave(f.enter())
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("stage: Charge: weigh panicked: %v", v)

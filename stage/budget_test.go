@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -560,5 +561,42 @@ func BenchmarkBudget(b *testing.B) {
 				b.Fatal(err)
 			}
 		})
+	}
+}
+
+// A weigh that ends its goroutine, or does not return, ends the producer as any function of the user's does.
+func TestBudgetWhoseWeighDoesNotReturn(t *testing.T) {
+	for name, weigh := range map[string]func(release <-chan struct{}){
+		"goexit": func(<-chan struct{}) { runtime.Goexit() },
+		"stuck":  func(release <-chan struct{}) { <-release },
+	} {
+		for kind, dispatcher := range map[string]stage.NewDispatcher[int]{"demand": stage.Demand[int], "broadcast": stage.Broadcast[int]} {
+			t.Run(name+" "+kind, func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					release := make(chan struct{})
+					b := stage.NewBudget(9)
+					source := stage.FromSlice(upTo(9), quiet)
+					source.DispatchWith(dispatcher)
+					c := newSink(0)
+					c.SubscribeTo(stage.Charge(source, b, func(n int) int64 {
+						if n == 4 {
+							weigh(release)
+						}
+						return 1
+					}), stage.Cancel(stage.CancelTransient))
+					runs := runAlone(t.Context(), source, c)
+					if name == "stuck" {
+						source.Abort(errBoom)
+						require.ErrorIs(t, runs[0].wait(t), stage.ErrStuck)
+					} else {
+						require.ErrorIs(t, runs[0].wait(t), stage.ErrGoexit)
+					}
+					require.Error(t, runs[1].wait(t))
+					require.Zero(t, b.Stats().Used)
+					ledger(t, source, c)
+					close(release)
+				})
+			})
+		}
 	}
 }

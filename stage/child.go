@@ -34,6 +34,7 @@ type child[In any] struct {
 	charge  *ChargedEvent           // what its event is charged; nil: nothing
 
 	err       error         // written by the child's goroutine before msgChild, read by the stage's after it
+	attempt   *errand       // the attempt in progress, or the last one; owned by the stage goroutine
 	goroutine atomic.Uint64 // number of the goroutine that does what the user gave; 0 for none
 
 	// written by the stage goroutine under children.mu
@@ -44,13 +45,14 @@ type child[In any] struct {
 // begun is how the start phase of a child ended.
 type begun struct {
 	running bool  // the child runs; else it was refused, with err, or declined, with nil
+	stuck   bool  // it was abandoned, and is accounted for
 	err     error // of the start
 }
 
 // live is the goroutine of one attempt: the start phase, if there is one, for which the stage
 // goroutine waits, and then the child itself. It ends with the child; the run waits for what it
 // sends at its end.
-func (k *children[In]) live(c *child[In], wait func(), up chan<- begun) {
+func (k *children[In]) live(c *child[In], e *errand, wait func(), up chan<- begun) {
 	if wait != nil {
 		wait()
 	}
@@ -71,6 +73,13 @@ func (k *children[In]) live(c *child[In], wait func(), up chan<- begun) {
 		}
 		cancel()
 		c.goroutine.Store(0)
+		if !e.back() {
+			if _, isPanic := err.(*PanicError); !isPanic {
+				err = nil // it may be anything, its context having ended
+			}
+			k.backLate(e, callback, c.id, err)
+			return
+		}
 		if callback == "start" {
 			up <- begun{err: err} // has room for one
 			return

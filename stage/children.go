@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -49,7 +50,7 @@ func (k *children[In]) begin(event In, sub *Subscription) {
 		panic(fmt.Sprintf("stage: rule K1: an event that cannot be held: %v", err))
 	}
 	c := k.add(event, sub)
-	if b := k.launch(c); !b.running {
+	if b := k.launch(c); !b.running && !b.stuck {
 		k.over(c, b.err, false)
 	}
 }
@@ -63,6 +64,7 @@ func (k *children[In]) beginByHand(event In) (ChildID, error) {
 	switch {
 	case b.running:
 		return c.id, nil
+	case b.stuck:
 	case b.err == nil:
 		k.settle(c, &k.handled)
 	default:
@@ -91,16 +93,45 @@ func (k *children[In]) add(event In, sub *Subscription) *child[In] {
 
 // launch begins an attempt, and waits for its start phase if it has one.
 func (k *children[In]) launch(c *child[In]) begun {
+	c.attempt = &errand{}
 	if k.spec.start == nil {
-		go k.live(c, hop.Join(k.ctx, "child"), nil)
+		go k.live(c, c.attempt, hop.Join(k.ctx, "child"), nil)
 		return begun{running: true}
 	}
 	up := make(chan begun, 1)
-	before := k.callback.Swap(uint32(inStart))
-	go k.live(c, nil, up) // the stage goroutine waits for its start
-	b := <-up
-	k.callback.Store(before)
-	return b
+	k.callback.Store(uint32(inStart))
+	defer k.callback.Store(uint32(inNone))
+	go k.live(c, c.attempt, nil, up) // the stage goroutine waits for its start
+	select {
+	case b := <-up:
+		return b
+	case <-k.overdue:
+	}
+	if k.abandonChild(c, "start") {
+		k.shut = true
+		return begun{stuck: true, err: ErrStuck}
+	}
+	return <-up // it has just refused
+}
+
+// abandon gives up the children that have not returned, as Grace is over.
+func (k *children[In]) abandon() {
+	k.mu.Lock()
+	all := slices.Collect(maps.Values(k.all))
+	k.mu.Unlock()
+	slices.SortFunc(all, func(a, b *child[In]) int { return cmp.Compare(a.id, b.id) })
+	for _, c := range all {
+		k.abandonChild(c, "child")
+	}
+}
+
+// abandonChild gives up a child, and books its event; false if it has returned.
+func (k *children[In]) abandonChild(c *child[In], callback string) bool {
+	if !k.core.abandon(c.attempt, Stuck{Callback: callback, Child: c.id}) {
+		return false
+	}
+	k.settle(c, &k.tally.inputLate)
+	return true
 }
 
 // home takes a child that has ended, or whose pause has.
@@ -112,7 +143,7 @@ func (k *children[In]) home(c *child[In]) {
 		k.over(c, cause(c.ctx), true)
 	default:
 		k.mark(c, false)
-		if b := k.launch(c); !b.running {
+		if b := k.launch(c); !b.running && !b.stuck {
 			k.over(c, b.err, true)
 		}
 	}
@@ -233,6 +264,9 @@ func (k *children[In]) stop(ctx context.Context, id ChildID) error {
 	c.cancel(ErrShutdown)
 	select {
 	case <-c.settled:
+		if c.attempt.isAbandoned() {
+			return ErrStuck
+		}
 		return nil
 	case <-ctx.Done():
 		return cause(ctx)

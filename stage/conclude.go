@@ -11,28 +11,62 @@ import (
 // handle, launcher and pipeline.
 // A step that is lost to Goexit is not repeated: a new goroutine goes on with the next (main).
 func (r *run[In, Out]) conclude() {
-	steps := [...]func(){r.endChildren, r.terminate, r.releaseSource, r.closeFeed, r.refuse, r.goUp, r.goDown, r.finalize}
+	steps := [...]func(){r.book, r.endChildren, r.terminate, r.releaseSource, r.closeFeed, r.refuse, r.goUp, r.goDown, r.finalize}
 	for r.concluding < len(steps) {
 		r.turn()
+		r.answerLeft() // refuse may have been lost in its middle
+		r.nameStuck()
 		r.concluding++
 		steps[r.concluding-1]()
 	}
 }
 
-// endChildren ends the context of the children and waits for them. What they wait for in turn, a Do
+// book accounts for what was in progress when the run came to its end: the callback that failed or was
+// abandoned, the dispatch that was cut short.
+func (r *run[In, Out]) book() {
+	r.stopTimer()
+	if r.hand.n > 0 {
+		begun := r.hand.sub.holdable.Swap(0)
+		r.awaitReleases() // an abandoned callback may be at Hold
+		switch {
+		case r.abandonedIn() == inEvents:
+			r.inputLate.Add(begun)
+		case r.expansion != nil && (r.shut || r.aborting.Load() == r.verdict): // an expansion was cut short
+			r.inputLost.Add(begun)
+		default:
+			r.failed.Add(begun)
+		}
+		r.hand.events, r.hand.n = r.hand.events[r.hand.n:], 0
+	}
+	r.nameStuck()
+	if c := r.calling; c != nil { // Goexit in a Do, or it is abandoned
+		r.calling = nil
+		c.finish(r.verdict.reason)
+	}
+	r.cutShort()
+}
+
+// endChildren ends the context of the children and waits for them, as long as Grace says. What they wait for in turn, a Do
 // or Subscribe of their supervisor, is answered meanwhile; all other messages stay for refuse.
 func (r *run[In, Out]) endChildren() {
 	if r.kids == nil || !r.kids.any() {
 		return
 	}
 	r.cancel(r.endCause())
+	r.arm()
 	for _, e := range r.ups {
 		e.answer(ErrEnded) // a child may wait for it in Subscribe
 	}
+	overdue := r.overdue
 	for r.kids.any() {
 		if r.next == len(r.batch) {
 			if r.batch, r.next = r.box.Take(r.batch), 0; len(r.batch) == 0 {
-				<-r.box.Bell()
+				select {
+				case <-r.box.Bell():
+				case <-overdue:
+					overdue = nil
+					r.kids.abandon()
+				}
 			}
 			r.turn()
 			continue
@@ -50,34 +84,34 @@ func (r *run[In, Out]) endChildren() {
 			r.early = append(r.early, m)
 		}
 	}
+	r.disarm(false) // OnTerminate may take its time
+	if r.aborting.Load() != nil {
+		r.arm() // but not now
+	}
 }
 
-// terminate books the callback that failed and calls OnTerminate.
+// terminate calls OnTerminate.
 func (r *run[In, Out]) terminate() {
-	r.stopTimer()
-	if r.hand.n > 0 {
-		begun := r.hand.sub.holdable.Swap(0)
-		if r.expansion != nil && r.aborting.Load() == r.verdict { // an expansion was cut short
-			r.inputLost.Add(begun)
-		} else {
-			r.failed.Add(begun)
-		}
-		r.hand.events, r.hand.n = r.hand.events[r.hand.n:], 0
-	}
-	if c := r.calling; c != nil { // Goexit in a Do
-		r.calling = nil
-		c.finish(r.verdict.reason)
-	}
 	if hook := r.h.conf.onTerminate; hook != nil && r.initialized {
-		r.survive(r.guard(inTerminate, func() error { hook(r.verdict.reason); return nil }))
+		r.callLast(func() { hook(r.verdict.reason) })
 	}
+}
+
+// callLast calls OnTerminate, or lets an iterator go; not when a callback was abandoned, whose state this may
+// touch.
+func (r *run[In, Out]) callLast(fn func()) {
+	if r.shut {
+		return
+	}
+	r.putOff()
+	r.survive(r.guard(inTerminate, func() error { fn(); return nil }))
 }
 
 // releaseSource frees what a ready-made producer holds.
 func (r *run[In, Out]) releaseSource() {
 	r.stopExpansion()
-	if r.outlet.releaseDemand != nil {
-		r.survive(r.guard(inTerminate, func() error { r.releaseDemand(); return nil }))
+	if release := r.outlet.releaseDemand; release != nil {
+		r.callLast(release)
 	}
 }
 
@@ -88,7 +122,15 @@ func (r *run[In, Out]) refuse() {
 	}
 	left := append(append(r.early, r.batch[r.next:]...), r.box.Close()...)
 	r.early, r.batch, r.next = nil, nil, 0
-	for _, m := range left {
+	r.left = left
+	r.answerLeft()
+}
+
+// answerLeft answers what was in the mailbox when it closed.
+func (r *run[In, Out]) answerLeft() {
+	for len(r.left) > 0 {
+		m := r.left[0]
+		r.left = r.left[1:]
 		switch m.kind {
 		case msgEvents:
 			n := int64(len(m.events))
@@ -159,7 +201,7 @@ func (r *run[In, Out]) goDown() {
 	if r.def.out == nil {
 		return
 	}
-	r.cutShort()
+	r.cutShort() // what HandBack may have left, when it failed
 	lost, marks := r.buf.Drain()
 	r.outputLost.Add(int64(lost + r.inQueues()))
 	r.queueing = nil
@@ -196,15 +238,17 @@ func (r *run[In, Out]) goDown() {
 
 // finalize makes the end known.
 func (r *run[In, Out]) finalize() {
+	if r.spared && !r.verdict.clean && r.scope.goesOn() {
+		r.log(slog.LevelError, "stage: failed; all its subscribers are temporary, the pipeline goes on",
+			"stage", r.name(), "error", r.verdict.reason)
+	}
+	r.nameStuck()
+	r.disarm(true)
 	e := r.verdict
 	r.awaitReleases()
 	r.mu.Lock()
 	r.endedAs = e
 	r.mu.Unlock()
-	if r.spared && !e.clean && r.scope.goesOn() {
-		r.log(slog.LevelError, "stage: failed; all its subscribers are temporary, the pipeline goes on",
-			"stage", r.name(), "error", e.reason)
-	}
 	r.running.Store(false)
 	if r.def.out != nil {
 		r.def.out.closed(r.stats(), e, r.scope.id())

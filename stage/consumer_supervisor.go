@@ -191,12 +191,12 @@ func (s *ConsumerSupervisor[In]) StartChild(ctx context.Context, event In) (Chil
 	}
 	var id ChildID
 	var refused error
-	err = r.do(ctx, "StartChild", false, func(context.Context) ([]none, error) {
+	err = r.do(ctx, "StartChild", &call[none]{ours: true, fn: func(context.Context) ([]none, error) {
 		if refused = ErrEnded; !r.finishing {
 			id, refused = r.kids.beginByHand(event)
 		}
 		return nil, nil
-	})
+	}})
 	if err == nil && refused != nil {
 		err = r.refusal("StartChild", refused)
 	}

@@ -28,6 +28,7 @@ type outlet[Out any] struct {
 	flushing    bool                         // disp may be able to send what it keeps
 	marked      []*call[Out]                 // marks that disp keeps, in order
 	inProgress  struct{ events, queued int } // given to disp by the dispatch in progress, and kept before
+	lastQueued  int                          // what it kept when it was last asked
 	outcome     outcome[Out]                 // of the dispatch in progress
 
 	accumulating bool // what is asked and emitted is kept back

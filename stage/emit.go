@@ -42,21 +42,36 @@ func (r *run[In, Out]) makeDispatcher() error {
 	if r.def.dispatcher == nil {
 		return nil
 	}
-	return r.guard(inInit, func() error {
-		disp, err := r.def.dispatcher(append(r.def.dispatchOptions[:len(r.def.dispatchOptions):len(r.def.dispatchOptions)],
+	var disp Dispatcher[Out]
+	err := r.guard(inInit, func() (err error) {
+		disp, err = r.def.dispatcher(append(r.def.dispatchOptions[:len(r.def.dispatchOptions):len(r.def.dispatchOptions)],
 			stageBuffer(r.h.conf.bufferSize, r.h.conf.bufferKeep == buffer.KeepFirst))...)
-		if err != nil {
-			return err
-		}
-		r.disp = disp
-		r.budgeting, _ = disp.(BudgetDispatcher[Out])
-		r.queueing, _ = disp.(QueueingDispatcher[Out])
-		_, r.multicast = disp.(Multicaster)
-		if c, err := configure(r.def.dispatchOptions); err == nil {
-			r.expectedMax = c.expectedMax
-		}
-		return nil
+		return err
 	})
+	if err != nil {
+		return err
+	}
+	_, r.multicast = disp.(Multicaster)
+	r.budgeting = fencedBudget(disp, &r.core)
+	r.disp = fenced(disp, &r.core, Outlet[Out](r))
+	r.queueing, _ = r.disp.(QueueingDispatcher[Out])
+	if c, err := configure(r.def.dispatchOptions); err == nil {
+		r.expectedMax = c.expectedMax
+	}
+	return nil
+}
+
+// forgetDispatcher books what the dispatcher keeps as lost and does without it: a callback was abandoned that
+// may be in its middle.
+func (r *run[In, Out]) forgetDispatcher() {
+	if r.def.out == nil {
+		return
+	}
+	if r.inProgress.events+r.inProgress.queued == 0 { // else cutShort does
+		r.outputLost.Add(int64(r.lastQueued))
+	}
+	r.disp, r.queueing = newDemandDispatcher[Out](), nil
+	r.budgeting, _ = r.disp.(BudgetDispatcher[Out])
 }
 
 // emit takes events from a callback: they are dispatched as far as there is demand, behind what
@@ -143,6 +158,8 @@ func (r *run[In, Out]) cutShort() {
 	if all == 0 {
 		return
 	}
+	r.inProgress.events, r.inProgress.queued = 0, 0
+	r.multicast = false // the copies of this one are counted one by one
 	dispatched := min(o.copies, int64(all))
 	r.dispatched.Add(dispatched)
 	r.copies.Add(o.copies)
@@ -154,6 +171,7 @@ func (r *run[In, Out]) cutShort() {
 		r.takenBack.Add(n)
 		r.outputLost.Add(n)
 	}
+	r.outcome = outcome[Out]{}
 }
 
 // inQueues is how many events the dispatcher keeps.
@@ -161,7 +179,8 @@ func (r *run[In, Out]) inQueues() int {
 	if r.queueing == nil {
 		return 0
 	}
-	return r.queueing.Queued()
+	r.lastQueued = r.queueing.Queued()
+	return r.lastQueued
 }
 
 // Send sends one batch to one subscriber. A mailbox that has closed refuses it. It implements [Outlet], as
@@ -258,7 +277,9 @@ func (r *run[In, Out]) takeBack(e *edge[Out], events []Out) {
 		return
 	}
 	r.takenBack.Add(int64(len(events)))
+	r.inProgress.events, r.inProgress.queued = len(events), r.inQueues()
 	again, lost := r.disp.HandBack(e.request, events)
+	r.inProgress.events, r.inProgress.queued = 0, 0
 	r.outputLost.Add(int64(lost))
 	r.buf.PutFront(again)
 	r.flushing = true

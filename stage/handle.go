@@ -31,6 +31,8 @@ type handle struct {
 
 	begins, ends atomic.Int64 // runs that have begun, and ended; written under mu
 
+	stuck stuckCalls // what was abandoned
+
 	sources []*handle // guarded by wiring: declared and live upstreams
 	feeders []*handle // guarded by wiring: of a queue, what FedBy was given
 }
@@ -43,7 +45,7 @@ var wiring sync.Mutex
 func (h *handle) init(kind string, skip int) {
 	h.kind = kind
 	h.conf.name = kind + " " + callSite(skip+1)
-	h.conf.bufferSize = DefaultBufferSize
+	h.conf.bufferSize, h.conf.grace = DefaultBufferSize, DefaultGrace
 	if kind == kindProducerConsumer {
 		h.conf.bufferSize = Unlimited
 	}
@@ -73,7 +75,8 @@ func (h *handle) Name() string { return h.conf.name }
 // It returns nil after a normal end ([ErrDone], completion, Stop), and else an error that wraps
 // the reason in a [StageError]. When ctx ends, the run is aborted with the context's cause,
 // which Run then wraps. A stage may run again after it ended; while it runs, Run returns
-// [ErrRunning]. Options out of range and faults of wiring come back from here, before any
+// [ErrRunning], and while a callback that was abandoned in an earlier run has not returned,
+// [ErrStuck] ([Grace]). Options out of range and faults of wiring come back from here, before any
 // callback.
 //
 // Stages that belong together run in a [Pipeline], which starts them in order and ends them
@@ -106,8 +109,8 @@ func (h *handle) Stop(ctx context.Context) error {
 }
 
 // Abort ends the run without draining: after it returns no callback of the stage begins, except
-// OnTerminate. The callback in progress sees its context end and is waited for by Run. What the
-// stage held is handed back or counted lost. cause is what Run then wraps; nil stands for
+// OnTerminate. The callback in progress sees its context end and is waited for by Run, as long as
+// [Grace] says. What the stage held is handed back or counted lost. cause is what Run then wraps; nil stands for
 // [ErrShutdown]. It never blocks, may be called from any goroutine, callbacks included, and
 // does nothing when the stage does not run.
 func (h *handle) Abort(cause error) {
@@ -129,6 +132,7 @@ func (h *handle) Stats() Stats {
 	}
 	s := h.last
 	s.Stage, s.Kind, s.Runs = h.conf.name, h.kind, h.runs
+	h.stuck.show(&s)
 	return s
 }
 
@@ -156,6 +160,11 @@ func (h *handle) fault(err error) {
 	}
 }
 
+func (h *handle) showStuck(s Stats) Stats {
+	h.stuck.show(&s)
+	return s
+}
+
 // members makes a handle a member of its own run.
 func (h *handle) members() []*handle { return []*handle{h} }
 
@@ -176,6 +185,9 @@ func (h *handle) open(ctx context.Context, s *scope) (controller, error) {
 		if len(faults) > 0 {
 			return nil, &StageError{Stage: h.conf.name, Err: faults[0]}
 		}
+	}
+	if stuck := h.stuck.list(); len(stuck) > 0 {
+		return nil, &StageError{Stage: h.conf.name, Err: &StuckError{Stuck: stuck}}
 	}
 	h.runs++
 	h.begins.Add(1)

@@ -45,11 +45,10 @@ type run[In, Out any] struct {
 	box mailbox.Box[message[In]]
 	def definition[In, Out]
 
-	number int // which run of the handle it is; read-only
-
 	batch []message[In] // taken from the mailbox, worked from next on
 	next  int
 	early []message[In] // came before OnInit
+	left  []message[In] // was in the mailbox when it closed; not answered
 
 	initialized bool // OnInit has returned without a failure
 	stopping    bool // Stop: subscriptions are being cancelled
@@ -71,7 +70,8 @@ type run[In, Out any] struct {
 func newRun[In, Out any](ctx context.Context, s *scope, h *handle, def definition[In, Out]) *run[In, Out] {
 	r := &run[In, Out]{def: def, ready: make(chan struct{}), connected: make(chan struct{})}
 	r.core.h, r.core.scope, r.core.done = h, s, make(chan struct{})
-	r.number = h.runs
+	r.number, r.overdue = h.runs, make(chan struct{})
+	r.takeOver, r.late = r.takenOver, r.returnedLate
 	r.running.Store(true)
 	ctx, r.cancel = context.WithCancelCause(ctx)
 	r.ctx = context.WithValue(ctx, coreKey{}, &r.core)
@@ -84,25 +84,23 @@ func newRun[In, Out any](ctx context.Context, s *scope, h *handle, def definitio
 	}
 	if def.child != nil {
 		r.kids = newChildren(&r.core, &r.tally, r.box.Post, def.child)
-		r.def.events = func(_ context.Context, events []In, sub *Subscription) ([]Out, error) {
-			r.kids.begin(events[0], sub) // one at a time: demand.Slots
-			return nil, nil
-		}
 	}
-	go r.main() // ends with the run; everyone who waits for the run waits for it, through done
+	go r.main(false) // ends with the run; everyone who waits for the run waits for it, through done
 	return r
 }
 
 // main is the stage goroutine. When a callback calls Goexit the goroutine is lost, and a new one
 // takes over where it was: guard has left a verdict, so the run ends. The same way goes what
-// panics outside a callback: a dispatcher of the user's, a broken invariant of ours.
-func (r *run[In, Out]) main() {
+// panics outside a callback: a dispatcher of the user's, a broken invariant of ours. When a callback is
+// abandoned the watchdog takes over (takenOver), and this goroutine ends when that callback has returned.
+func (r *run[In, Out]) main(second bool) {
 	returned := false
 	defer func() {
-		if !returned {
-			r.fail(r.recovered(recover(), "Dispatcher", debug.Stack()))
-			go r.main()
+		if returned || !second && r.callback.Load()&abandoned != 0 {
+			return
 		}
+		r.fail(r.recovered(recover(), "Dispatcher", debug.Stack()))
+		go r.main(second)
 	}()
 	r.onGo.Store(goid.Current())
 	for r.verdict == nil {
@@ -363,8 +361,8 @@ func (r *run[In, Out]) awaits(goroutine uint64) bool {
 // stuck names what has not returned at this moment.
 func (r *run[In, Out]) stuck() []Stuck {
 	var list []Stuck
-	if callback := r.callback.Load(); callback != 0 {
-		list = append(list, Stuck{Stage: r.name(), Callback: callbackNames[callback]})
+	if callback := r.inProgressNow(); callback != "" {
+		list = append(list, Stuck{Stage: r.name(), Callback: callback})
 	}
 	if r.kids != nil {
 		list = append(list, r.kids.stuck()...)

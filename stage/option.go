@@ -89,6 +89,7 @@ type config struct {
 	onConsumerGone func(context.Context, *Subscription, Cancellation) error
 	observe        func(Message)
 	logger         *slog.Logger
+	grace          time.Duration
 
 	faults []error // options out of range
 }
@@ -156,6 +157,29 @@ func Logger(logger *slog.Logger) Option {
 			c.fault("Logger(nil)")
 		}
 		c.logger = logger
+	})
+}
+
+// DefaultGrace is how long a function may go on without [Grace].
+const DefaultGrace = 5 * time.Second
+
+// Grace sets how long the stage waits for a function that does not return although its context has ended: at
+// [Producer.Abort], when the deadline of Stop has passed, or with the context of Run. By default 5 s; d must be
+// more than 0. OnTerminate, which may begin later, has as long from its beginning.
+//
+// What has not returned by then is abandoned, since nothing in Go can end it. It is named in the error of Run (a
+// [*StuckError]), in [Stats].Stuck and in the log; the events in its hand count as late; what it returns later
+// goes nowhere ([OutputStats].LateResults). No other callback of the stage is called, OnTerminate included: they
+// may share state with it. (Children of a consumer supervisor, Observe, the log handler and the reader of [Lines] run
+// apart: OnTerminate is called in spite of them.) The neighbours are told that the stage has ended, and Run returns. Until the function
+// has returned, Run of this stage is [ErrStuck].
+func Grace(d time.Duration) Option {
+	return anyOption(func(c *config) {
+		if d <= 0 {
+			c.fault("Grace(%v): must be more than 0", d)
+			return
+		}
+		c.grace = d
 	})
 }
 

@@ -3,6 +3,7 @@ package stage
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/go-genstage/genstage/internal/goid"
@@ -168,9 +169,22 @@ func (p *Pipeline) Stats() Stats {
 	p.mu.Unlock()
 	if run != nil {
 		last = run.stats()
+	} else if len(last.Members) == len(p.stages) {
+		last.Members = slices.Clone(last.Members)
+		for i, s := range p.stages {
+			last.Members[i] = s.showStuck(last.Members[i])
+		}
 	}
 	last.Stage, last.Kind, last.Runs = p.name, kindPipeline, runs
 	return last
+}
+
+// showStuck brings Stats of an ended run up to date: what was abandoned may have returned.
+func (p *Pipeline) showStuck(s Stats) Stats {
+	if now := p.Stats(); now.Runs == s.Runs {
+		return now
+	}
+	return s
 }
 
 func (p *Pipeline) members() []*handle {

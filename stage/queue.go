@@ -238,6 +238,8 @@ func (q *Queue[T]) none() bool { return q == nil }
 
 func (q *Queue[T]) members() []*handle { return q.p.members() }
 
+func (q *Queue[T]) showStuck(s Stats) Stats { return q.p.showStuck(s) }
+
 func (q *Queue[T]) open(ctx context.Context, s *scope) (controller, error) { return q.p.open(ctx, s) }
 
 func (q *Queue[T]) request() Request[T] { return Request[T]{} }

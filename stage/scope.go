@@ -2,6 +2,7 @@ package stage
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/go-genstage/genstage/internal/hop"
@@ -26,6 +27,7 @@ type scope struct {
 	aborted *ending      // guarded by mu: the first abort from outside
 	last    *ending      // guarded by mu: how the last member ended; the result of a stage alone
 	result  *ending      // guarded by mu: how it all ended
+	named   []Stuck      // guarded by mu: what was abandoned
 
 	stopped func(*handle) bool // guarded by mu: what the first Stop said is inside; nil before
 
@@ -228,6 +230,11 @@ func (s *scope) ended(e *ending, spared bool) {
 	if s.last == nil || !e.clean || e.reason != nil {
 		s.last = e
 	}
+	for _, stuck := range stuckIn(e.reason) {
+		if !slices.Contains(s.named, stuck) { // a neighbour may pass it on
+			s.named = append(s.named, stuck)
+		}
+	}
 	fails := !e.clean && !spared && !s.alone && s.failure == nil && s.aborted == nil
 	if fails {
 		s.failure = e
@@ -268,6 +275,10 @@ func (s *scope) conclude() {
 	default:
 		s.result = &ending{clean: true, completed: true}
 	}
+	if len(s.named) > len(stuckIn(s.result.reason)) {
+		s.result = endedBy(s.label, &StuckError{Stuck: s.named, Cause: s.result.reason})
+		s.result.clean = false
+	}
 }
 
 // stopRun has a run drain and waits for it, or aborts it when ctx ends first.
@@ -283,7 +294,7 @@ func stopRun(ctx context.Context, label string, run controller, inside func(*han
 	select {
 	case <-run.finished():
 		if e := run.end(); e.reason != nil {
-			return &StopError{Cause: e.reason}
+			return &StopError{Cause: e.reason, Stuck: stuckIn(e.reason)}
 		}
 		return nil
 	default:

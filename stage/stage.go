@@ -26,6 +26,7 @@ type Stage interface {
 type member interface {
 	open(ctx context.Context, s *scope) (controller, error)
 	members() []*handle
+	showStuck(Stats) Stats // of a run that has ended: with what is stuck in it now
 }
 
 // controller is one run of a member, as the launcher, the handle and the pipeline see it.

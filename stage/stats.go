@@ -19,9 +19,10 @@ type Stats struct {
 	Running bool
 	Runs    int // how often it was run, this run included
 
-	Callback     string // the callback in progress, "" for none
-	WaitingTells int64  // told and not begun
-	Err          error  // why the last run ended, as Run returned it; nil while running
+	Callback     string  // the callback in progress, "" for none
+	WaitingTells int64   // told and not begun
+	Stuck        []Stuck // functions that were abandoned ([Grace]) and have not returned; also when the run has ended
+	Err          error   // why the last run ended, as Run returned it; nil while running
 
 	Input  InputStats  // zero for a producer
 	Output OutputStats // zero for a consumer
@@ -41,7 +42,7 @@ type InputStats struct {
 	Failed     int64 // of callbacks that failed; of children that ended with an error and were not restarted
 	HandedBack int64 // not begun, returned to their producers when the stage ended
 	Lost       int64 // held when the stage ended, or not begun and no producer left to take them
-	Late       int64 // results of abandoned callbacks; 0 in this version, which abandons none
+	Late       int64 // of callbacks and children that were abandoned ([Grace])
 	Queued     int64 // waiting to be begun
 	InHand     int64 // in a callback, held, or with a child
 }
@@ -59,6 +60,8 @@ type OutputStats struct {
 	Buffered   int64 // waiting for demand, in the stage or its dispatcher
 	InMailbox  int64 // sent, and waiting in the mailboxes of consumers: the sum of InMailbox over Downstreams; dispatched already
 	Held       int64 // kept back while the producer accumulates
+
+	LateResults int64 // returned by callbacks that had been abandoned; they are nowhere else in these counts
 }
 
 // SubscriptionStats counts what crossed between one producer and one consumer.
@@ -80,7 +83,7 @@ type SubscriptionStats struct {
 
 // tally is what a run counts, and what Stats may read of it while it runs.
 type tally struct {
-	received, failed, handedBack, inputLost, queued                 atomic.Int64 // written by the stage goroutine
+	received, failed, handedBack, inputLost, inputLate, queued      atomic.Int64 // written by the stage goroutine
 	emitted, takenBack, dispatched, departed, discarded, outputLost atomic.Int64 // written by the stage goroutine
 	copies, dropped, keptEvents, spokenFor, buffered                atomic.Int64 // written by the stage goroutine
 	tells                                                           atomic.Int64
@@ -110,7 +113,7 @@ func (r *run[In, Out]) publish() {
 func (r *run[In, Out]) stats() Stats {
 	s := Stats{
 		Stage: r.name(), Kind: r.h.kind, Running: r.running.Load(), Runs: r.number,
-		Callback:     callbackNames[r.callback.Load()],
+		Callback:     r.inProgressNow(),
 		WaitingTells: r.tells.Load(),
 	}
 	if r.kids != nil {
@@ -139,7 +142,7 @@ func (r *run[In, Out]) stats() Stats {
 	}
 	s.Input = InputStats{
 		Received: r.received.Load(), Handled: r.handled.Load(), Failed: r.failed.Load(),
-		HandedBack: r.handedBack.Load(), Lost: r.inputLost.Load(), Queued: r.queued.Load(), InHand: inHand,
+		HandedBack: r.handedBack.Load(), Lost: r.inputLost.Load(), Late: r.inputLate.Load(), Queued: r.queued.Load(), InHand: inHand,
 	}
 	s.Output = OutputStats{
 		Emitted: r.emitted.Load(), TakenBack: r.takenBack.Load(), Dispatched: r.dispatched.Load(), Departed: r.departed.Load(),
@@ -150,6 +153,7 @@ func (r *run[In, Out]) stats() Stats {
 		s.Output.Emitted += waiting
 		s.Output.Buffered += waiting
 	}
+	r.h.stuck.show(&s)
 	return s
 }
 

@@ -197,6 +197,11 @@ func (s *Subscription) Hold(n int) error {
 	if n < 1 {
 		return ErrInvalidHold
 	}
+	if s.consumer == nil {
+		return ErrInvalidHold
+	}
+	s.consumer.beginRelease() // an abandoned callback may hold while the run ends
+	defer s.consumer.endRelease()
 	for {
 		free := s.holdable.Load()
 		if int64(n) > free {

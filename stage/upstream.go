@@ -270,6 +270,7 @@ func (r *run[In, Out]) endSubscription(e *edge[In], c Cancellation, completed bo
 		var out []Out
 		err := r.guard(inCancel, func() (err error) {
 			out, err = hook(r.ctx, &e.Subscription, c)
+			r.results = len(out)
 			return err
 		})
 		if err == nil || errors.Is(err, ErrDone) {
