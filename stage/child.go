@@ -31,6 +31,7 @@ type child[In any] struct {
 	ctx     context.Context         // over all attempts
 	cancel  context.CancelCauseFunc // of ctx
 	settled chan struct{}           // closed when it has ended for good and is accounted for
+	charge  *ChargedEvent           // what its event is charged; nil: nothing
 
 	err       error         // written by the child's goroutine before msgChild, read by the stage's after it
 	attempt   *errand       // the attempt in progress, or the last one; owned by the stage goroutine

@@ -77,6 +77,12 @@ func (k *children[In]) beginByHand(event In) (ChildID, error) {
 func (k *children[In]) add(event In, sub *Subscription) *child[In] {
 	c := &child[In]{event: event, sub: sub, began: time.Now(), settled: make(chan struct{})}
 	c.ctx, c.cancel = context.WithCancelCause(k.ctx)
+	if sub != nil {
+		c.charge = sub.tab.take()
+	}
+	if c.charge != nil {
+		c.ctx = context.WithValue(c.ctx, chargeKey{}, c.charge)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.started++
@@ -229,6 +235,7 @@ func (k *children[In]) settle(c *child[In], as *atomic.Int64) {
 	k.mu.Unlock()
 
 	as.Add(1)
+	c.charge.settle()
 	k.heldNow.Add(-1)
 	if sub := c.sub; sub != nil {
 		sub.held.Add(-1)

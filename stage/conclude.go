@@ -194,6 +194,10 @@ func (r *run[In, Out]) goUp() {
 		}
 	}
 	r.lingering = nil
+	for _, e := range r.charged {
+		e.tab.close()
+	}
+	r.charged = nil
 }
 
 // goDown tells the consumers and counts what they did not get.
@@ -224,6 +228,7 @@ func (r *run[In, Out]) goDown() {
 		r.spared = r.spared && e.options.mode == CancelTemporary
 	}
 	for id, e := range r.edges {
+		e.tab.leave()
 		r.mu.Lock()
 		delete(r.edges, id)
 		r.gone = append(r.gone, &e.Subscription)

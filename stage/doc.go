@@ -167,6 +167,19 @@
 // A dispatcher is a plain value and easy to test; [Dispatcher] says how to write another, and package
 // stagetest checks it.
 //
+// # Budgets
+//
+// Max demand is the limit of one subscription. A [Budget] is one limit over many, of any stages: at most 20 downloads in all,
+// or 2 GB in memory, whoever asks. Subscribe to [Charge] of a source, with a function that says what an event weighs:
+//
+//	memory := stage.NewBudget(2 << 30)
+//	workers.SubscribeTo(stage.Charge(files, memory, func(f File) int64 { return f.Size }), stage.MaxDemand(20))
+//
+// An event is charged when it is dispatched, and its charge is returned when it is finished: the callback has returned,
+// the child has ended, what was held is released. Both limits hold: demand says how many may come, the budget
+// how many may be at work. What has no room waits its turn, in the producer. When the true size is known only later,
+// [Subscription.Adjust] and [ChargedEvent.Adjust] correct it.
+//
 // # Subscriptions and failure
 //
 // SubscribeTo declares a subscription, which is made again in every run; faults in it, as an option

@@ -20,6 +20,10 @@ type outlet[Out any] struct {
 
 	queueing    QueueingDispatcher[Out]      // disp, if it is one
 	multicast   bool                         // each event goes to all
+	budgeting   BudgetDispatcher[Out]        // disp, if it is one
+	roomy       []*edge[Out]                 // have been told that there is room in their budgets, and have not used it
+	tabs        []*tab                       // of the event in Admit
+	weighs      []int64                      // of the event in Admit
 	expectedMax int64                        // an ask above it is logged; 0: none
 	flushing    bool                         // disp may be able to send what it keeps
 	marked      []*call[Out]                 // marks that disp keeps, in order
@@ -109,7 +113,7 @@ func (r *run[In, Out]) subscribed(e *edge[Out]) {
 	}
 	r.last++
 	e.id = r.last
-	if err := r.disp.Subscribe(e.id, e.request); err != nil {
+	if err := r.admits(e); err != nil {
 		err = fmt.Errorf("%w: %w", ErrRefused, err)
 		r.tell(e, msgRefused, 0, err)
 		r.callConsumerGone(e, Cancellation{Kind: Cancelled, Reason: err})
@@ -122,6 +126,28 @@ func (r *run[In, Out]) subscribed(e *edge[Out]) {
 	r.mu.Unlock()
 	r.flushing = true
 	r.tell(e, msgAccepted, 0, nil)
+}
+
+// admits has the dispatcher take a subscriber.
+func (r *run[In, Out]) admits(e *edge[Out]) error {
+	if e.tab != nil {
+		if r.budgeting == nil {
+			return fmt.Errorf("%w: Charge: the dispatcher is no BudgetDispatcher", ErrInvalidOption)
+		}
+		e.tab.wake = func(sub *Subscription) { r.box.Post(message[In]{kind: msgRoom, sub: sub}) }
+	}
+	return r.disp.Subscribe(e.id, e.request)
+}
+
+// roomFor takes the message that there is room for a subscriber in its budget.
+func (r *run[In, Out]) roomFor(sub *Subscription) {
+	e := r.mine(sub)
+	if e == nil {
+		return
+	}
+	r.budgeting.Wake(e.id)
+	r.flushing = true
+	r.roomy = append(r.roomy, e)
 }
 
 // mine returns the edge of sub if it is one of this run's subscribers.
@@ -202,6 +228,7 @@ func (r *run[In, Out]) dropEdge(e *edge[Out]) {
 		r.notBegun--
 	}
 	e.served = nil
+	e.tab.leave()
 	r.settleCopies(e)
 	r.departed.Add(e.sent.Load() + e.filtered.Load() + e.lagged.Load())
 	r.mu.Lock()

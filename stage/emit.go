@@ -34,6 +34,7 @@ func (r *run[In, Out]) openOutlet() {
 	r.accumulating = r.h.conf.accumulating
 	r.forwarding.Store(!r.accumulating)
 	r.disp = newDemandDispatcher[Out]()
+	r.budgeting, _ = r.disp.(BudgetDispatcher[Out])
 }
 
 // makeDispatcher makes the one that DispatchWith named, at the beginning of the run.
@@ -53,6 +54,7 @@ func (r *run[In, Out]) makeDispatcher() error {
 	}
 	_, r.multicast = disp.(Multicaster)
 	r.toAll.Store(r.multicast)
+	r.budgeting = fencedBudget(disp, &r.core)
 	r.disp = fenced(disp, &r.core, Outlet[Out](r))
 	r.queueing, _ = r.disp.(QueueingDispatcher[Out])
 	if c, err := configure(r.def.dispatchOptions); err == nil {
@@ -71,6 +73,7 @@ func (r *run[In, Out]) forgetDispatcher() {
 		r.outputLost.Add(int64(r.lastQueued))
 	}
 	r.disp, r.queueing = newDemandDispatcher[Out](), nil
+	r.budgeting, _ = r.disp.(BudgetDispatcher[Out])
 }
 
 // emit takes events from a callback: they are dispatched as far as there is demand, behind what
@@ -102,6 +105,7 @@ func (r *run[In, Out]) place(events []Out) {
 		events = r.dispatch(events)
 	}
 	if len(events) > 0 {
+		r.spare()
 		r.store(events)
 	} else if len(r.outcome.discarded) == 0 {
 		r.discarding = false
@@ -323,7 +327,8 @@ func (r *run[In, Out]) serveBuffer() {
 			return
 		}
 		rest := r.dispatch(r.buf.Take(int(live)))
-		if len(rest) > 0 {
+		r.buf.PutFront(rest) // what budgets refuse
+		if len(rest) > 0 && r.disp.Live() > 0 {
 			panic("stage: rule D3: the dispatcher returned events while it had demand for them")
 		}
 		r.conclusions()

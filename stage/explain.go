@@ -98,7 +98,7 @@ func waitsFor(s Stats) []string {
 		return producers(s, func(up SubscriptionStats) bool { return up.Waiting })
 	case StateForDemand:
 		return consumers(s, func(down SubscriptionStats) bool { return down.Open == 0 })
-	case StateCompleting:
+	case StateCompleting, StateForBudget: // whose work makes room
 		return consumers(s, func(down SubscriptionStats) bool { return down.InMailbox > 0 || down.Finished < down.Received })
 	default:
 		return nil
@@ -150,6 +150,8 @@ func does(s Stats) string {
 			return "waits for demand"
 		}
 		return "waits for demand of " + names(others)
+	case StateForBudget:
+		return "waits for room in a budget"
 	case StateForProducer:
 		if len(others) == 0 {
 			return "has no subscription"

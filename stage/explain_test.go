@@ -95,7 +95,7 @@ func TestExplainWords(t *testing.T) {
 		{stage.StateForDemand, stage.Stats{}, `waits for a subscriber`},
 		{stage.StateForProducer, stage.Stats{Upstreams: up(0, true)}, `waits for "p" to run`},
 		{stage.StateForProducer, stage.Stats{}, `has no subscription`},
-		{stage.StateForBudget, stage.Stats{}, `waits for a budget`},
+		{stage.StateForBudget, stage.Stats{}, `waits for room in a budget`},
 		{stage.StateHolding, stage.Stats{}, `waits for what it holds`},
 		{stage.StateHolding, stage.Stats{Children: stage.ChildCounts{Active: 1}}, `waits for its children`},
 		{stage.StateOwing, stage.Stats{Output: stage.OutputStats{Owed: 3}}, `owes 3 events, waits for Do, Tell or Wake`},

@@ -153,6 +153,35 @@ func fenced[T any](d Dispatcher[T], c *core, run Outlet[T]) Dispatcher[T] {
 	return &foreign[T]{d, f, out}
 }
 
+// foreignBudget is what foreign is for the methods of a [BudgetDispatcher].
+type foreignBudget[T any] struct {
+	BudgetDispatcher[T]
+	fence fence
+}
+
+func (f foreignBudget[T]) Wake(id SubID) {
+	defer f.fence.leave(f.fence.enter())
+	f.BudgetDispatcher.Wake(id)
+}
+
+func (f foreignBudget[T]) Blocked() int64 {
+	defer f.fence.leave(f.fence.enter())
+	return f.BudgetDispatcher.Blocked()
+}
+
+// fencedBudget returns what a run calls Wake and Blocked of; nil for a dispatcher that knows nothing of budgets.
+func fencedBudget[T any](d Dispatcher[T], c *core) BudgetDispatcher[T] {
+	b, ok := d.(BudgetDispatcher[T])
+	if !ok {
+		return nil
+	}
+	_, plain := d.(*demandDispatcher[T])
+	if _, ours := d.(own); plain || ours {
+		return b // they call nothing of the user's there
+	}
+	return foreignBudget[T]{b, fence{c}}
+}
+
 // fencedOutlet is the run's Outlet, as a dispatcher behind the fence sees it.
 type fencedOutlet[T any] struct {
 	out   Outlet[T]
@@ -172,3 +201,7 @@ func (o fencedOutlet[T]) Refuse(id SubID, err error) {
 	o.fence.inside(func() { o.out.Refuse(id, err) })
 }
 func (o fencedOutlet[T]) Due(mark any) { o.fence.inside(func() { o.out.Due(mark) }) }
+func (o fencedOutlet[T]) Admit(event T, ids []SubID) (answer Admission) {
+	o.fence.inside(func() { answer = o.out.Admit(event, ids) })
+	return answer
+}

@@ -215,6 +215,8 @@ func (r *run[In, Out]) receive(m message[In]) {
 		r.setDemand(m.sub, m.arg.([2]int))
 	case msgMode:
 		r.setMode(m.n == modeAccumulate)
+	case msgRoom:
+		r.roomFor(m.sub)
 	case msgChild:
 		r.kids.home(m.arg.(*child[In]))
 	case msgStop:
@@ -256,6 +258,7 @@ func (r *run[In, Out]) settle() {
 	if r.finishing && r.verdict == nil && r.heldNow.Load() == 0 && r.expansion == nil {
 		r.checkDelivered()
 	}
+	r.giveBackRoom()
 	r.publish()
 }
 

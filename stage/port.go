@@ -161,7 +161,9 @@ func declare[T any](h *handle, src Source[T], opts []SubscribeOption) (declarati
 	if d.source.h == h {
 		return d, fmt.Errorf("%w: %q subscribes to itself", ErrCycle, h.conf.name)
 	}
-	d.request = src.request()
+	if d.request = src.request(); d.request.fault != nil {
+		return d, d.request.fault
+	}
 	c := &d.options
 	c.max = DefaultMaxDemand
 	for _, o := range opts {

@@ -52,6 +52,7 @@ const (
 	msgChild       // arg *child[In]: it has ended, or its pause before a restart has
 	msgSetDemand   // sub, arg [2]int: max and min
 	msgMode        // n: modeForward or modeAccumulate
+	msgRoom        // sub: there is room for it in its budget
 	msgStop        // arg func(*handle) bool: which sources are inside what is being stopped
 
 	// From the launcher, in this order (scope.go).
@@ -88,6 +89,7 @@ type edge[T any] struct {
 
 	// owned by the consumer's goroutine
 	counted  bool   // the pipeline's start waits for its answer
+	closed   bool   // the producer has said its last word
 	replaced bool   // another one has taken its place; its end is on its way
 	site     string // of the call of SubscribeTo; set before the edge is shared
 	index    int    // of the declaration; set before the edge is shared

@@ -27,7 +27,7 @@ const (
 	StateForDemand
 	// StateForProducer: none of the stages that it is subscribed to runs, or it is subscribed to none.
 	StateForProducer
-	// StateForBudget is for a later version, in which several subscriptions may share a limit.
+	// StateForBudget: there is demand, and no room in the [Budget] of those who asked.
 	StateForBudget
 	// StateHolding: all that it asked for has come; it waits for held events to be released, or its
 	// children to end.
@@ -112,6 +112,15 @@ func (c *core) rest(kind StateKind) {
 // waits says what the stage waits for when it parks, as far as its goroutine knows it. The rest is found by who
 // looks: see state.
 func (r *run[In, Out]) waits() StateKind {
+	kind := r.waitsWithoutBudget()
+	if kind == StateForDemand && r.budgeting != nil && r.budgeting.Blocked() > 0 {
+		return StateForBudget
+	}
+	return kind
+}
+
+// waitsWithoutBudget is waits as if there were room in all budgets.
+func (r *run[In, Out]) waitsWithoutBudget() StateKind {
 	switch {
 	case !r.initialized:
 		return StateStarting

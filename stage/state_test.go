@@ -346,6 +346,17 @@ func TestStateOfProducers(t *testing.T) {
 	})
 }
 
+func TestStateOfAProducerThatABudgetHolds(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p, c := stage.FromSlice(upTo(9), stage.Name("p")), newSink(time.Minute, stage.Name("c"), patient)
+		c.SubscribeTo(stage.Charge(p, stage.NewBudget(2), nil), stage.MaxDemand(5), stage.MinDemand(4))
+		runs := runAlone(t.Context(), p, c)
+		is(t, p, stage.StateForBudget, 0)
+		require.Contains(t, stage.Explain(statsOf([]stage.Stage{p, c})...), "It is up to \"c\".")
+		abortAll(t, runs...)
+	})
+}
+
 func TestStateOfAProducerConsumer(t *testing.T) {
 	t.Run("has events, and no demand", func(t *testing.T) {
 		bubble(t, func(t *testing.T) {

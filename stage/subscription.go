@@ -23,6 +23,8 @@ type Subscription struct {
 
 	id SubID // given by the producer on accepting; set before msgAccepted is posted
 
+	tab *tab // of a charged subscription, else nil; set before the subscription is shared
+
 	up atomic.Pointer[upstream] // where asks and cancels go; nil until a producer's run has it
 
 	// owned by the consumer's goroutine
@@ -236,10 +238,17 @@ func (s *Subscription) Release(n int) error {
 			continue
 		}
 		s.finished.Add(int64(n))
+		s.tab.finish(int64(n))
 		s.consumer.releaseHeld(int64(n))
 		return nil
 	}
 }
+
+// Adjust sets what the oldest event of the subscription that is not finished weighs in its budget ([Charge]), once that is
+// known better than weigh could. It may exceed the limit: then nothing more is dispatched until that is paid
+// back. 0 counts as 1. It returns [ErrEnded] when there is no such event, and an error that wraps [ErrInvalidOption] for less than
+// 0, and on a subscription that is not charged; then nothing changes. Of a consumer supervisor each child corrects its own: [ChargeFrom].
+func (s *Subscription) Adjust(units int64) error { return s.tab.adjust(units) }
 
 // Next is Release(n) and then Ask(n), the way home for one piece of work: n held events are
 // finished, and as many more may come. When the subscription has ended it releases, asks nothing

@@ -13,6 +13,7 @@ import (
 type intake[In any] struct {
 	ups       []*edge[In]     // subscriptions that have not ended; written under tally.mu
 	lingering []*Subscription // ended, but with events held
+	charged   []*edge[In]     // with a tab that may have charges
 
 	queue     []message[In] // producer-consumers: arrived, not begun; events and what came between
 	queueHead int
@@ -68,6 +69,9 @@ func (r *run[In, Out]) newEdge(d declaration[In]) *edge[In] {
 	e.request.Consumer, e.in = r.h, r.scope.id()
 	e.site, e.index = d.site, d.index
 	e.options, e.producer, e.consumer, e.typed = d.options, d.source.h, r, e
+	if e.tab = newTab(d.request.budget, &e.Subscription); e.tab != nil {
+		r.charged = append(r.charged, e)
+	}
 	switch max, min := d.options.max, d.options.min; {
 	case d.options.manual:
 	case r.kids != nil:
@@ -258,6 +262,8 @@ var errRunOver = errors.New("stage: the run has ended")
 // endSubscription ends e on this side: OnCancel, then the cancel mode.
 func (r *run[In, Out]) endSubscription(e *edge[In], c Cancellation, completed bool) {
 	r.forget(e)
+	e.closed = true
+	r.charged = slices.DeleteFunc(r.charged, func(other *edge[In]) bool { return other.closed && other.tab.closeEmpty() })
 	if completed && e.mode() == CancelPermanent {
 		r.permanentDone = true
 	}
@@ -354,6 +360,7 @@ func (r *run[In, Out]) leaveUpstreams(end *ending) {
 		e.returned = unbegun[&e.Subscription]
 		delete(unbegun, &e.Subscription)
 		n := int64(len(e.returned))
+		e.tab.giveBack(n)
 		e.observe(MessageConsumerDown, n, end.reason)
 		r.count(e.post(msgConsumerDown, e.received.Load(), end), n)
 	}
@@ -365,6 +372,7 @@ func (r *run[In, Out]) leaveUpstreams(end *ending) {
 // handBack returns events of a subscription that has ended to its producer.
 func (r *run[In, Out]) handBack(sub *Subscription, events []In) {
 	n := int64(len(events))
+	sub.tab.giveBack(n)
 	sub.observe(MessageHandBack, n, nil)
 	r.count(sub.post(msgHandBack, 0, events), n)
 }

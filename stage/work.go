@@ -152,6 +152,7 @@ func (r *run[In, Out]) endChunk(out []Out, last bool) {
 	finished := sub.holdable.Swap(0)
 	r.handled.Add(finished)
 	sub.finished.Add(finished)
+	sub.tab.finish(finished)
 	r.hand.events, r.hand.n = r.hand.events[n:], 0
 	r.emit(out)
 	if last {
@@ -180,6 +181,7 @@ func (r *run[In, Out]) endPart(part *begunOnly) {
 	r.queued.Add(back)
 	r.handled.Add(finished)
 	sub.finished.Add(finished)
+	sub.tab.finish(finished)
 	r.hand.events, r.hand.n = r.hand.events[part.n:], 0
 	r.ends(part.err)
 }
