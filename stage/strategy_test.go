@@ -33,8 +33,8 @@ func (p *plan) carryOut(now time.Time) (stopped, startedAgain []int) {
 	return stopped, list
 }
 
-// own is the end of member i by a failure of its own.
-func own(i int) memberEnd { return memberEnd{caused: i, cause: new(int)} }
+// ownEnd is the end of member i by a failure of its own.
+func ownEnd(i int) memberEnd { return memberEnd{caused: i, cause: new(int)} }
 
 // T39: who is stopped, in which order, and who is started, is what OTP's supervisor does.
 func TestPlanRestartsWhomOTPRestarts(t *testing.T) {
@@ -45,7 +45,7 @@ func TestPlanRestartsWhomOTPRestarts(t *testing.T) {
 			OneForAll:  {without(below(5, 0), failing), between(0, 5)},
 		} {
 			p := newPlan(strategy, sixOf(RestartTransient)...)
-			require.True(t, p.ended(failing, own(failing), time.Unix(0, 0)))
+			require.True(t, p.ended(failing, ownEnd(failing), time.Unix(0, 0)))
 			stopped, started := p.carryOut(time.Unix(0, 0))
 			require.Equal(t, want.stopped, stopped, "%v, %d stops", strategy, failing)
 			require.Equal(t, want.started, started, "%v, %d starts", strategy, failing)
@@ -104,8 +104,8 @@ func TestPlanGroupTakesAlong(t *testing.T) {
 	p := newPlan(OneForAll, RestartTransient, RestartTransient, RestartTemporary, RestartTemporary, RestartPermanent)
 	now := time.Unix(0, 0)
 	require.False(t, p.ended(1, memberEnd{clean: true, caused: 1}, now))
-	require.False(t, p.ended(2, own(2), now))
-	require.True(t, p.ended(0, own(0), now))
+	require.False(t, p.ended(2, ownEnd(2), now))
+	require.True(t, p.ended(0, ownEnd(0), now))
 	stopped, started := p.carryOut(now)
 	require.Equal(t, []int{4, 3}, stopped)
 	require.Equal(t, []int{0, 1, 4}, started)
@@ -133,7 +133,7 @@ func TestPlanIntensityIsExact(t *testing.T) {
 			for n, at := range c.at {
 				now := time.Unix(int64(at), 0)
 				i := n % 6
-				again := p.ended(i, own(i), now)
+				again := p.ended(i, ownEnd(i), now)
 				require.Equal(t, n+1 != c.deadly, again, "%v: %v", c.at, n)
 				stopped, started := p.carryOut(now)
 				if !again {
@@ -178,8 +178,8 @@ func TestPlanPauses(t *testing.T) {
 
 	p := newPlan(OneForOne, sixOf(RestartTransient)...)
 	p.pause = pause
-	p.ended(4, own(4), at(0))
-	p.ended(2, own(2), at(1))
+	p.ended(4, ownEnd(4), at(0))
+	p.ended(2, ownEnd(2), at(1))
 	list, next := p.toStart(at(2))
 	require.Empty(t, list)
 	require.Equal(t, at(10), next)
@@ -188,19 +188,19 @@ func TestPlanPauses(t *testing.T) {
 	p.started(4, at(10))
 	_, next = p.toStart(at(10))
 	require.Equal(t, at(11), next)
-	p.ended(4, own(4), at(12))
+	p.ended(4, ownEnd(4), at(12))
 	_, next = p.toStart(at(31))
 	require.True(t, next.IsZero() || !next.After(at(32)))
 	list, _ = p.toStart(at(32))
 	require.Equal(t, []int{2, 4}, list)
 	p.started(4, at(32))
-	p.ended(4, own(4), at(38))
+	p.ended(4, ownEnd(4), at(38))
 	require.Equal(t, at(48), p.members[4].due, "it ran for more than 5 s")
 
 	p = newPlan(RestForOne, sixOf(RestartTransient)...)
 	p.pause = pause
-	p.ended(3, own(3), at(0))
-	p.ended(1, own(1), at(5))
+	p.ended(3, ownEnd(3), at(0))
+	p.ended(1, ownEnd(1), at(5))
 	stopped, started := p.carryOut(at(10))
 	require.Equal(t, []int{5, 4, 2}, stopped)
 	require.Empty(t, started)

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -427,4 +428,54 @@ func TestSupervisorAddFunc(t *testing.T) {
 		require.Equal(t, 3, sup.Stats().Restarts)
 		require.ErrorIs(t, sup.Stats().Failure, errBoom)
 	})
+}
+
+// A callback that hangs is abandoned. The same stage cannot run again before that has returned; one that a factory makes
+// can.
+func TestSupervisorOfAStageThatHangs(t *testing.T) {
+	for _, factory := range []bool{false, true} {
+		bubble(t, func(t *testing.T) {
+			release := make(chan struct{})
+			source := stage.FromSlice(upTo(10), stage.Name("source"))
+			var got atomic.Int64
+			worker := func(hangs bool) *stage.Consumer[int] {
+				c := stage.NewConsumer(func(_ context.Context, events []int, _ *stage.Subscription) error {
+					if hangs {
+						<-release
+					}
+					got.Add(int64(len(events)))
+					return nil
+				}, stage.Name("worker"), quiet)
+				c.SubscribeTo(source, stage.MaxDemand(2), stage.MinDemand(1))
+				return c
+			}
+			sup := stage.NewSupervisor(stage.OneForOne, quiet)
+			sup.Add(source)
+			last := worker(true)
+			if factory {
+				made := 0
+				sup.AddFunc(func() stage.Stage {
+					if made++; made > 1 {
+						last = worker(false)
+					}
+					return last
+				})
+			} else {
+				sup.Add(last)
+			}
+			run := start(t.Context(), sup)
+			last.Abort(errBoom)
+			err := run.wait(t)
+			if factory {
+				require.NoError(t, err)
+				require.EqualValues(t, 9, got.Load(), "the event in hand is lost")
+				require.Equal(t, 1, sup.Stats().Restarts)
+			} else {
+				require.ErrorIs(t, err, stage.ErrIntensity)
+				require.ErrorIs(t, err, stage.ErrStuck)
+			}
+			close(release)
+			synctest.Wait()
+		})
+	}
 }

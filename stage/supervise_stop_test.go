@@ -106,7 +106,7 @@ func TestSupervisorStopDuringARestart(t *testing.T) {
 func TestSupervisorStopHasADeadline(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		sup := stage.NewSupervisor(quiet)
-		source, sink := endless(), newSink(time.Hour, stage.Name("slow"))
+		source, sink := endless(), newSink(3*time.Second, stage.Name("slow"))
 		sink.SubscribeTo(source)
 		sup.Add(source)
 		sup.Add(sink)
