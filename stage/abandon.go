@@ -246,7 +246,7 @@ func (c *core) nameStuck() {
 		c.unnamed = c.verdict
 	}
 	c.namedStuck = len(all)
-	c.verdict = endedBy(c.name(), &StuckError{Stuck: all, Cause: c.unnamed.reason})
+	c.verdict = endedBy(c.name(), &StuckError{Stuck: all, Cause: c.unnamed.reason}, c.unnamed.rootOr(c.scope.tenure))
 	c.verdict.clean = false
 }
 

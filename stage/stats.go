@@ -15,7 +15,7 @@ import (
 // and for a subscription Sent = Received + Refused + InMailbox, and Sent ≤ Asked.
 type Stats struct {
 	Stage   string
-	Kind    string // "producer", "producer-consumer", "consumer", "consumer-supervisor" or "pipeline"
+	Kind    string // "producer", "producer-consumer", "consumer", "consumer-supervisor", "pipeline" or "supervisor"
 	Running bool
 	Runs    int // how often it was run, this run included
 
@@ -32,7 +32,19 @@ type Stats struct {
 
 	Children ChildCounts // of a consumer supervisor
 
-	Members []Stats // of a pipeline: its stages, in order
+	Members []Stats // of a pipeline or a supervisor: its stages, in order
+
+	Earlier Earlier // the runs of the stage before this one
+
+	Restarts int   // of a supervisor: how often it has started a member again
+	Failure  error // of a supervisor: the last failure of a member
+}
+
+// Earlier is the sum over runs of a stage that have ended, so that no event leaves the books when the stage runs
+// again.
+type Earlier struct {
+	Input  InputStats
+	Output OutputStats
 }
 
 // InputStats counts the events that came to a stage.
@@ -115,6 +127,7 @@ func (r *run[In, Out]) stats() Stats {
 		Stage: r.name(), Kind: r.h.kind, Running: r.running.Load(), Runs: r.number,
 		Callback:     r.inProgressNow(),
 		WaitingTells: r.tells.Load(),
+		Earlier:      r.earlier,
 	}
 	if r.kids != nil {
 		s.Children = r.kids.counts()
