@@ -246,7 +246,7 @@ func (c *core) nameStuck() {
 		c.unnamed = c.verdict
 	}
 	c.namedStuck = len(all)
-	c.verdict = endedBy(c.name(), &StuckError{Stuck: all, Cause: c.unnamed.reason})
+	c.verdict = endedBy(c.name(), &StuckError{Stuck: all, Cause: c.unnamed.reason}, c.unnamed.rootOr(c.scope.tenure))
 	c.verdict.clean = false
 }
 
@@ -318,6 +318,8 @@ func (s *stuckCalls) show(st *Stats) {
 		st.Stuck, st.Output.LateResults = s.listLocked(), s.late
 		if len(st.Stuck) > 0 {
 			st.State = State{Kind: StateStuck, Since: st.Stuck[0].Since}
+		} else if st.State.Kind == StateStuck && !st.endedAt.IsZero() {
+			st.State = State{Kind: StateEnded, Since: st.endedAt}
 		}
 	}
 }

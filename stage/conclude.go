@@ -8,11 +8,11 @@ import (
 )
 
 // conclude ends the run, in this order, each step once: children end; OnTerminate; iterators and feeds are
-// let go; the mailbox refuses; events not begun go back; the neighbours are told; the end is known to
+// let go; the mailbox refuses; who will not come back says so; events not begun go back; the neighbours are told; the end is known to
 // handle, launcher and pipeline.
 // A step that is lost to Goexit is not repeated: a new goroutine goes on with the next (main).
 func (r *run[In, Out]) conclude() {
-	steps := [...]func(){r.book, r.endChildren, r.terminate, r.releaseSource, r.closeFeed, r.refuse, r.goUp, r.goDown, r.finalize}
+	steps := [...]func(){r.book, r.endChildren, r.terminate, r.releaseSource, r.closeFeed, r.refuse, r.leave, r.goUp, r.goDown, r.finalize}
 	for r.concluding < len(steps) {
 		r.turn()
 		r.answerLeft() // refuse may have been lost in its middle
@@ -256,8 +256,10 @@ func (r *run[In, Out]) finalize() {
 	r.endedAs, r.endedAt = e, time.Now()
 	r.mu.Unlock()
 	r.running.Store(false)
+	if r.hadConsumer {
+		r.h.wasServed(r.scope.id())
+	}
 	final := r.stats()
-	final.State = State{Kind: StateEnded, Since: r.endedAt} // what is stuck in it is shown while it is
 	if r.def.out != nil {
 		r.def.out.closed(final, e, r.scope.id())
 	} else {

@@ -171,7 +171,7 @@ func (c *core) fail(err error) {
 		c.scope.root().contextEnded(c.ctx)
 	}
 	if c.verdict = c.aborting.Load(); c.verdict == nil {
-		c.verdict = endedBy(c.name(), err)
+		c.verdict = endedBy(c.name(), err, c.scope.tenure)
 		return
 	}
 	var panicked *PanicError
@@ -183,7 +183,7 @@ func (c *core) fail(err error) {
 // survive makes a panic the reason of an end that was clean until then.
 func (c *core) survive(err error) {
 	if err != nil && c.verdict.clean {
-		c.verdict = endedBy(c.name(), err)
+		c.verdict = endedBy(c.name(), err, c.scope.tenure)
 	}
 }
 

@@ -200,6 +200,22 @@
 // all of them are temporary. A producer whose consumers have all gone is ended ([KeepRunning]
 // exempts it), and a consumer whose producers have all gone completes.
 //
+// # Supervision
+//
+// A [Supervisor] holds stages, pipelines and other supervisors, starts them in order, and starts again what fails:
+//
+//	sup := stage.NewSupervisor(stage.RestForOne, stage.MaxRestarts(3, 5*time.Second), stage.Backoff(10*time.Millisecond, time.Second))
+//	sup.Add(source)
+//	sup.Add(worker, stage.Restart(stage.RestartPermanent))
+//	sup.AddFunc(func() stage.Stage { return newWorker() }) // another stage at each start
+//	err := stage.Run(ctx, sup, sink)
+//
+// With [RestForOne], the default, a member is restarted together with those that were added after it; [OneForOne] and
+// [OneForAll] are the other strategies. A member that runs again is the same stage with its state made anew by OnInit
+// and its subscriptions made again. What it had not begun comes back from its producers: a crash loses the batch in
+// hand. A consumer outside that is to outlive a restart of its producer subscribes with [CancelTemporary], and gets
+// its subscription back. When more restarts are needed than [MaxRestarts] allows, the supervisor fails.
+//
 // # Completion
 //
 // That nothing more will come is a message, too. It travels behind the last event through every

@@ -52,15 +52,16 @@ type outlet[Out any] struct {
 	fedAll  bool        // the feed has nothing more
 	news    bool        // the feed has something to say
 
-	hadConsumer bool
-	admitting   *edge[Out]   // OnConsumer is being asked about it
-	spared      bool         // all subscribers are temporary, at the end
-	over        []*edge[Out] // subscriptions that came when the run was ending
-	faulted     bool         // a fault of the dispatcher's has been logged
-	discarding  bool         // an episode of discarding has been logged
-	toldAll     bool         // every subscriber has been told that this is all
-	comingBack  int64        // events that consumers which have gone will hand back
-	notBegun    int          // subscribers that have not begun all that they were sent, when toldAll
+	hadConsumer  bool         // has had a subscriber, or was left by those of an earlier run
+	servedBefore bool         // an earlier run in the same call of Run had subscribers
+	admitting    *edge[Out]   // OnConsumer is being asked about it
+	spared       bool         // all subscribers are temporary, at the end
+	over         []*edge[Out] // subscriptions that came when the run was ending
+	faulted      bool         // a fault of the dispatcher's has been logged
+	discarding   bool         // an episode of discarding has been logged
+	toldAll      bool         // every subscriber has been told that this is all
+	comingBack   int64        // events that consumers which have gone will hand back
+	notBegun     int          // subscribers that have not begun all that they were sent, when toldAll
 }
 
 // serve posts a subscription to this run. It is called by consumers, on their goroutines.

@@ -115,7 +115,7 @@ type PanicError struct {
 	Value    any    // the value given to panic; [ErrGoexit] after Goexit
 	Stack    []byte // the stack of the callback at that moment
 	Stage    string // name of the stage
-	Callback string // which function of it, as "events", "OnInit", "Do"; "start" and "child" of a consumer supervisor
+	Callback string // which function of it, as "events", "OnInit", "Do"; "start" and "child" of a consumer supervisor; "AddFunc"
 }
 
 // Error names the callback and the value. The stack is not part of it.
@@ -217,12 +217,14 @@ type ending struct {
 	reason    error // nil: normally
 	clean     bool  // nil, ErrShutdown, or the run's own context
 	completed bool  // everything emitted was delivered and begun, and nothing more will come
+
+	root *tenure // where it began: the run of a supervisor's member; nil elsewhere
 }
 
 // endedBy makes the ending of a stage that ends by its own err. An ending that came from
 // elsewhere (a neighbour, the pipeline) is passed on as it is, so that the name of the stage
 // where it began stands in it once.
-func endedBy(stage string, err error) *ending {
+func endedBy(stage string, err error, root *tenure) *ending {
 	if err == nil {
 		return &ending{clean: true}
 	}
@@ -230,6 +232,7 @@ func endedBy(stage string, err error) *ending {
 	return &ending{
 		reason: &StageError{Stage: stage, Err: err},
 		clean:  errors.Is(err, ErrShutdown) && !errors.As(err, &panicked),
+		root:   root,
 	}
 }
 

@@ -29,8 +29,17 @@ type handle struct {
 	faults    []error    // guarded by mu: wiring that Run has to report
 	last      Stats      // guarded by mu: of the last run, when it has ended
 	watchers  []func()   // guarded by mu: told when a run has ended
+	earlier   Earlier    // guarded by mu: the sum over the runs before the last
+
+	tenure  *tenure                 // guarded by mu: what a supervisor says of the last run; nil for none
+	waiters interface{ forsaken() } // of a stage that emits: its outPort; set by the constructor, read-only after
+
+	served     runID                // guarded by mu: in which the last run that had subscribers was
+	expected   map[*handle]struct{} // guarded by mu: consumers that a restart of one of the two does not part
+	expectedAt map[*handle]struct{} // guarded by mu: producers that expect this one
 
 	begins, ends atomic.Int64 // runs that have begun, and ended; written under mu
+	returning    atomic.Bool  // it has ended, and a supervisor will run it again; written under mu
 
 	stuck stuckCalls // what was abandoned
 
@@ -119,7 +128,7 @@ func (h *handle) Abort(cause error) {
 		if cause == nil {
 			cause = ErrShutdown
 		}
-		run.abort(endedBy(h.conf.name, cause))
+		run.abort(endedBy(h.conf.name, cause, h.tenureNow()))
 	}
 }
 
@@ -158,7 +167,7 @@ func (h *handle) fault(err error) {
 	run := h.run
 	h.mu.Unlock()
 	if run != nil {
-		run.abort(endedBy(h.conf.name, err))
+		run.abort(endedBy(h.conf.name, err, h.tenureNow()))
 	}
 }
 
@@ -194,6 +203,9 @@ func (h *handle) open(ctx context.Context, s *scope) (controller, error) {
 	h.runs++
 	h.begins.Add(1)
 	h.completed, h.ended, h.endedIn = false, nil, nil
+	h.earlier.add(h.last)
+	h.tenure = s.tenure
+	h.returning.Store(false)
 	h.run = h.newRun(ctx, s)
 	return h.run, nil
 }
@@ -208,6 +220,7 @@ func (h *handle) closed(final Stats, e *ending, in runID) {
 func (h *handle) closedLocked(final Stats, e *ending, in runID) {
 	h.run, h.completed, h.last = nil, e.completed, final
 	h.ended, h.endedIn = e, in
+	h.returning.Store(h.comesBackLocked(nil))
 	h.ends.Add(1)
 }
 
@@ -239,10 +252,11 @@ func (h *handle) tellEnd() {
 	}
 }
 
-// hasEnded reports whether a run has ended, beyond past of them, and none has begun since.
+// hasEnded reports whether a run has ended, beyond past of them, and none has begun since, nor will as far as a
+// supervisor knows.
 func (h *handle) hasEnded(past int64) bool {
 	ends := h.ends.Load()
-	return ends > past && ends == h.begins.Load()
+	return ends > past && ends == h.begins.Load() && !h.returning.Load()
 }
 
 // addFeeder records that h is fed by another stage.

@@ -45,6 +45,8 @@ type run[In, Out any] struct {
 	box mailbox.Box[message[In]]
 	def definition[In, Out]
 
+	earlier Earlier // the runs before this one; read-only
+
 	batch []message[In] // taken from the mailbox, worked from next on
 	next  int
 	early []message[In] // came before OnInit
@@ -72,6 +74,7 @@ func newRun[In, Out any](ctx context.Context, s *scope, h *handle, def definitio
 	r.core.h, r.core.scope, r.core.done = h, s, make(chan struct{})
 	r.number, r.overdue = h.runs, make(chan struct{})
 	r.takeOver, r.late = r.takenOver, r.returnedLate
+	r.earlier = h.earlier
 	r.running.Store(true)
 	ctx, r.cancel = context.WithCancelCause(ctx)
 	r.ctx = context.WithValue(ctx, coreKey{}, &r.core)
@@ -83,6 +86,7 @@ func newRun[In, Out any](ctx context.Context, s *scope, h *handle, def definitio
 	r.ring = r.box.Ring
 	if def.out != nil {
 		r.openOutlet()
+		r.inheritSubscribers()
 		r.openFeed()
 	}
 	if def.child != nil {
@@ -219,8 +223,15 @@ func (r *run[In, Out]) receive(m message[In]) {
 		r.roomFor(m.sub)
 	case msgChild:
 		r.kids.home(m.arg.(*child[In]))
+	case msgRecheck:
+		r.hadConsumer = true // or one was to come
+		r.checkAbandoned()
 	case msgStop:
 		r.stopNow(m.arg.(func(*handle) bool))
+		if r.servedBefore {
+			r.hadConsumer = true
+			r.checkAbandoned()
+		}
 
 	case msgInit:
 		r.callInit()

@@ -202,7 +202,7 @@ func (c *core) observe(m Message) {
 		case onStage && c.verdict != nil:
 			c.survive(err)
 		default:
-			c.abort(endedBy(c.name(), err))
+			c.abort(endedBy(c.name(), err, c.scope.tenure))
 		}
 	}
 }

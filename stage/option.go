@@ -51,6 +51,8 @@ type (
 	producerOption func(*config)
 
 	consumerSupervisorOption func(*config)
+	commonOption             struct{ anyOption }
+	restartsOption           func(*config)
 )
 
 func (o anyOption) forProducer(c *config)           { o(c) }
@@ -69,6 +71,11 @@ func (o producerOption) forProducer(c *config) { o(c) }
 
 func (o consumerSupervisorOption) forConsumerSupervisor(c *config) { o(c) }
 
+func (o commonOption) forSupervisor(c *config) { o.anyOption(c) }
+
+func (o restartsOption) forConsumerSupervisor(c *config) { o(c) }
+func (o restartsOption) forSupervisor(c *config)         { o(c) }
+
 // config is what the options of one stage came to: set by the constructor, read-only after.
 type config struct {
 	name         string
@@ -80,7 +87,8 @@ type config struct {
 	repeat       bool // the demand callback is called again at once while it finds something
 	poll         *pollPolicy
 	children     childPolicy
-	maxLine      int // of Lines; 0: another producer
+	strategy     Strategy // of a supervisor
+	maxLine      int      // of Lines; 0: another producer
 
 	onInit         func(context.Context) error
 	onTerminate    func(error)
@@ -102,14 +110,14 @@ func (c *config) fault(format string, args ...any) {
 
 // Name names the stage, in errors, logs and Stats. By default the name is the kind of the stage
 // and the file and line where it was made. It must not be empty.
-func Name(name string) Option {
-	return anyOption(func(c *config) {
+func Name(name string) CommonOption {
+	return commonOption{func(c *config) {
 		if name == "" {
 			c.fault("Name(%q): must not be empty", name)
 			return
 		}
 		c.name = name
-	})
+	}}
 }
 
 // OnInit is called on the stage's goroutine at the beginning of each run, before anything else
@@ -139,14 +147,14 @@ func OnTerminate(fn func(reason error)) Option {
 
 // Logger sets where the stage reports what no call returns: events that are discarded or dropped, a
 // failure that its pipeline survives, a child that is given up, a subscriber that exceeds
-// [ExpectedMax]. By default [slog.Default] at that moment. A handler that panics ends nothing.
-func Logger(logger *slog.Logger) Option {
-	return anyOption(func(c *config) {
+// [ExpectedMax]; of a [Supervisor]: every restart. By default [slog.Default] at that moment. A handler that panics ends nothing.
+func Logger(logger *slog.Logger) CommonOption {
+	return commonOption{func(c *config) {
 		if logger == nil {
 			c.fault("Logger(nil)")
 		}
 		c.logger = logger
-	})
+	}}
 }
 
 // DefaultGrace is how long a function may go on without [Grace].

@@ -63,6 +63,8 @@ func isNil(s Stage) bool {
 		return true
 	case *Pipeline:
 		return s == nil
+	case *Supervisor:
+		return s == nil
 	case interface{ none() bool }:
 		return s.none()
 	}
@@ -160,7 +162,7 @@ func (p *Pipeline) Abort(cause error) {
 	if cause == nil {
 		cause = ErrShutdown
 	}
-	run.abort(endedBy(p.name, cause))
+	run.abort(endedBy(p.name, cause, run.tenure))
 }
 
 // Stats returns the Stats of the members, in order, in Members.
@@ -204,7 +206,7 @@ func (p *Pipeline) open(ctx context.Context, parent *scope) (controller, error) 
 	if p.fault != nil {
 		return nil, p.fault
 	}
-	s := &scope{label: p.name, parent: parent, done: make(chan struct{})}
+	s := &scope{label: p.name, parent: parent, tenure: parent.tenure, done: make(chan struct{})}
 	if err := p.begin(s); err != nil {
 		return nil, err
 	}

@@ -46,7 +46,7 @@ func newProducer[Out any](produce func() (demand demandFunc[Out], release func()
 		}
 		o.forProducer(&p.conf)
 	}
-	p.out.h = &p.handle
+	p.out.h, p.waiters = &p.handle, &p.out
 	p.def = definition[none, Out]{out: &p.out, produce: produce}
 	p.newRun = func(ctx context.Context, s *scope) controller {
 		r := newRun(ctx, s, &p.handle, p.def)

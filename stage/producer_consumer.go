@@ -43,7 +43,7 @@ func newProducerConsumer[In, Out any](opts []ProducerConsumerOption) *ProducerCo
 		}
 		o.forProducerConsumer(&p.conf)
 	}
-	p.in.h, p.out.h = &p.handle, &p.handle
+	p.in.h, p.out.h, p.waiters = &p.handle, &p.handle, &p.out
 	p.def = definition[In, Out]{in: &p.in, out: &p.out}
 	p.newRun = func(ctx context.Context, s *scope) controller {
 		r := newRun(ctx, s, &p.handle, p.def)

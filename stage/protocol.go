@@ -53,6 +53,7 @@ const (
 	msgSetDemand   // sub, arg [2]int: max and min
 	msgMode        // n: modeForward or modeAccumulate
 	msgRoom        // sub: there is room for it in its budget
+	msgRecheck     // a consumer that was expected has come, or will not
 	msgStop        // arg func(*handle) bool: which sources are inside what is being stopped
 
 	// From the launcher, in this order (scope.go).
@@ -86,6 +87,8 @@ type edge[T any] struct {
 	deliver func(message[T]) bool // posts to the consumer's mailbox; set before the edge is shared
 	in      runID                 // what the consumer's run is part of; set before the edge is shared
 	waits   bool                  // may wait for the producer to run; set before the edge is shared
+	kept    *tenure               // what a supervisor says of the consumer; set before the edge is shared
+	until   bool                  // waits only as long as a supervisor will run the producer again; set before the edge is shared
 
 	// owned by the consumer's goroutine
 	counted  bool   // the pipeline's start waits for its answer
@@ -94,6 +97,7 @@ type edge[T any] struct {
 	site     string // of the call of SubscribeTo; set before the edge is shared
 	index    int    // of the declaration; set before the edge is shared
 	dynamic  bool   // made by Subscribe; set before the edge is shared
+	again    bool   // takes the place of one whose producer has ended, and has not been accepted yet
 	unasked  bool   // OnSubscribe refused it or its caller has gone: its end means nothing to the stage
 
 	replaces  *Subscription // of Resubscribe: ended for this one; set before the edge is shared

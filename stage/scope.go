@@ -16,10 +16,12 @@ import (
 // A run begins in four phases, each over all members before the next: every mailbox opens;
 // OnInit, in order; declared subscriptions, until all are answered; demand callbacks.
 type scope struct {
-	label  string // set before run, read-only after
-	number int    // which run of the pipeline it is; set before run, read-only after
-	alone  bool   // a stage by itself: no rules; set before run, read-only after
-	parent *scope // of a pipeline within a pipeline; set before run, read-only after
+	label  string       // set before run, read-only after
+	number int          // which run of the pipeline it is; set before run, read-only after
+	alone  bool         // a stage by itself: no rules; set before run, read-only after
+	parent *scope       // of a pipeline within a pipeline; set before run, read-only after
+	tenure *tenure      // what a supervisor says of it; nil for none; set before run, read-only after
+	keeper *supervision // of one run of a supervisor's member, which is told instead of parent; set before run, read-only after
 
 	mu      sync.Mutex
 	runs    []controller // guarded by mu
@@ -223,7 +225,7 @@ func (s *scope) stats() Stats {
 func (s *scope) goesOn() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.alone && s.failure == nil && s.aborted == nil
+	return !s.alone && s.keeper == nil && s.failure == nil && s.aborted == nil
 }
 
 // ended is told by each member when it has ended, once, before the member counts as finished.
@@ -239,7 +241,7 @@ func (s *scope) ended(e *ending, spared bool) {
 			s.named = append(s.named, stuck)
 		}
 	}
-	fails := !e.clean && !spared && !s.alone && s.failure == nil && s.aborted == nil
+	fails := !e.clean && !spared && !s.alone && s.keeper == nil && s.failure == nil && s.aborted == nil
 	if fails {
 		s.failure = e
 	}
@@ -261,7 +263,11 @@ func (s *scope) ended(e *ending, spared bool) {
 	if s.onOver != nil {
 		s.onOver()
 	}
-	if s.parent != nil && opened {
+	switch {
+	case !opened:
+	case s.keeper != nil:
+		s.keeper.memberEnded(s)
+	case s.parent != nil:
 		s.parent.ended(result, false)
 	}
 	close(s.done)
@@ -273,7 +279,7 @@ func (s *scope) conclude() {
 	switch {
 	case s.failure != nil:
 		s.result = s.failure
-	case s.alone:
+	case s.alone || s.keeper != nil:
 		s.result = s.last
 	case s.aborted != nil:
 		s.result = s.aborted
@@ -281,7 +287,7 @@ func (s *scope) conclude() {
 		s.result = &ending{clean: true, completed: true}
 	}
 	if len(s.named) > len(stuckIn(s.result.reason)) {
-		s.result = endedBy(s.label, &StuckError{Stuck: s.named, Cause: s.result.reason})
+		s.result = endedBy(s.label, &StuckError{Stuck: s.named, Cause: s.result.reason}, s.tenure)
 		s.result.clean = false
 	}
 }
@@ -319,7 +325,7 @@ func endedWithin(ctx context.Context, run controller) bool {
 	}
 	within := c.done == run.finished()
 	for s := c.scope; s != nil; s = s.parent {
-		within = within || controller(s) == run
+		within = within || controller(s) == run || s.keeper != nil && controller(s.keeper) == run
 	}
 	return within
 }
@@ -329,7 +335,7 @@ func (e *StopError) add(s Stats) {
 	for _, m := range s.Members {
 		e.add(m)
 	}
-	if !s.Running || s.Kind == kindPipeline {
+	if !s.Running || s.Kind == kindPipeline || s.Kind == kindSupervisor {
 		return
 	}
 	e.Left = append(e.Left, Leftover{Stage: s.Stage, Queued: s.Input.Queued, InHand: s.Input.InHand, Buffered: s.Output.Buffered})

@@ -13,7 +13,7 @@ const (
 	StateNotRun StateKind = iota
 	// StateStarting: it waits for its turn, or its pipeline, to begin.
 	StateStarting
-	// StateBusy: it is at work between two callbacks. A pipeline is busy while it runs.
+	// StateBusy: it is at work between two callbacks. Pipelines and supervisors are busy while they run.
 	StateBusy
 	// StateCallback: it is in the callback that [Stats].Callback names.
 	StateCallback
@@ -71,8 +71,7 @@ type State struct {
 	Of   string // StateCalling, StatePushing: the name of the stage that is waited for; else ""
 
 	// Since is when that began. The stage reads the clock for it only when somebody has looked: what began
-	// before the first Stats of a run is since that first look. Zero for StateNotRun, StateBusy and pipelines
-	// that run.
+	// before the first Stats of a run is since that first look. Zero for StateNotRun and StateBusy.
 	Since time.Time
 }
 

@@ -226,7 +226,8 @@ func TestStateOfACallbackThatWasAbandoned(t *testing.T) {
 		}, stage.Name("c"), stage.Grace(time.Second), quiet)
 		p := stage.FromSlice(upTo(1), stage.Name("p"))
 		c.SubscribeTo(p)
-		run := start(t.Context(), stage.NewPipeline(p, c))
+		pipeline := stage.NewPipeline(p, c)
+		run := start(t.Context(), pipeline)
 		is(t, c, stage.StateCallback, 0)
 		run.Abort(errBoom)
 		time.Sleep(time.Second)
@@ -236,6 +237,27 @@ func TestStateOfACallbackThatWasAbandoned(t *testing.T) {
 		require.Equal(t, "consumer \"c\": is stuck in events, 1m0s\nIt is up to \"c\".\n", stage.Explain(c.Stats()))
 		close(blocked)
 		is(t, c, stage.StateEnded, time.Minute)
+		require.Equal(t, c.Stats().State, pipeline.Stats().Members[1].State)
+	})
+}
+
+func TestStateOfASupervisorOfStages(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p, c := silent(), newSink(0)
+		c.SubscribeTo(p)
+		sup := stage.NewSupervisor()
+		sup.Add(p)
+		sup.Add(c)
+		require.Equal(t, stage.StateNotRun, sup.Stats().State.Kind)
+		run := start(t.Context(), sup)
+		s := sup.Stats()
+		require.Equal(t, stage.StateBusy, s.State.Kind)
+		require.Equal(t, stage.StateOwing, s.Members[0].State.Kind)
+		require.Equal(t, stage.StateForEvents, s.Members[1].State.Kind)
+		abortAll(t, run)
+		time.Sleep(time.Hour)
+		is(t, sup, stage.StateEnded, time.Hour)
+		is(t, c, stage.StateEnded, time.Hour)
 	})
 }
 

@@ -16,7 +16,7 @@ import (
 // and for a subscription Sent = Received + Refused + InMailbox, and Sent ≤ Asked.
 type Stats struct {
 	Stage   string
-	Kind    string // "producer", "producer-consumer", "consumer", "consumer-supervisor" or "pipeline"
+	Kind    string // "producer", "producer-consumer", "consumer", "consumer-supervisor", "pipeline" or "supervisor"
 	Running bool
 	Runs    int // how often it was run, this run included
 
@@ -37,7 +37,21 @@ type Stats struct {
 	Children    ChildCounts // of a consumer supervisor
 	OldestChild time.Time   // when the child was started that is there longest; zero: there is none
 
-	Members []Stats // of a pipeline: its stages, in order
+	Members []Stats // of a pipeline or a supervisor: its stages, in order
+
+	Earlier Earlier // the runs of the stage before this one
+
+	Restarts int   // of a supervisor: how often it has started a member again
+	Failure  error // of a supervisor: the last failure of a member
+
+	endedAt time.Time // of a run that has ended, for when nothing is stuck in it any more
+}
+
+// Earlier is the sum over runs of a stage that have ended, so that no event leaves the books when the stage runs
+// again.
+type Earlier struct {
+	Input  InputStats
+	Output OutputStats
 }
 
 // InputStats counts the events that came to a stage.
@@ -140,6 +154,7 @@ func (r *run[In, Out]) stats() Stats {
 		Stage: r.name(), Kind: r.h.kind, Running: r.running.Load(), Runs: r.number, At: time.Now(),
 		Callback:     r.inProgressNow(),
 		WaitingTells: r.tells.Load(),
+		Earlier:      r.earlier,
 	}
 	if r.kids != nil {
 		s.Children, s.OldestChild = r.kids.counts()
@@ -148,7 +163,7 @@ func (r *run[In, Out]) stats() Stats {
 	r.mu.Lock()
 	if r.endedAs != nil {
 		s.Err = r.endedAs.reason
-		s.State = State{Kind: StateEnded, Since: r.endedAt}
+		s.State, s.endedAt = State{Kind: StateEnded, Since: r.endedAt}, r.endedAt
 		s.WaitingTells = 0 // what is told now is being refused
 	}
 	for _, e := range r.ups {

@@ -308,6 +308,7 @@ type Cancellation struct {
 	Reason error
 
 	clean bool
+	root  *tenure // where the producer's end began; nil if no supervisor knows
 }
 
 // CancellationKind tells a cancel from an end of the other stage.
