@@ -316,6 +316,11 @@ func (s *stuckCalls) show(st *Stats) {
 	defer s.mu.Unlock()
 	if s.run == st.Runs {
 		st.Stuck, st.Output.LateResults = s.listLocked(), s.late
+		if len(st.Stuck) > 0 {
+			st.State = State{Kind: StateStuck, Since: st.Stuck[0].Since}
+		} else if st.State.Kind == StateStuck && !st.endedAt.IsZero() {
+			st.State = State{Kind: StateEnded, Since: st.endedAt}
+		}
 	}
 }
 

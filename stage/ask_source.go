@@ -46,6 +46,9 @@ func (r *run[In, Out]) callSource(want int64) {
 	var out []Out
 	var pass int
 	n := int(min(want, math.MaxInt))
+	if r.describe(n, nil); r.looked.Load() != nil {
+		r.publishOwed() // it may be in the callback for long
+	}
 	err := r.guard(inDemand, func() (err error) {
 		if r.demand != nil {
 			out, err = r.demand(r.ctx, n)

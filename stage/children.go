@@ -99,6 +99,7 @@ func (k *children[In]) launch(c *child[In]) begun {
 		return begun{running: true}
 	}
 	up := make(chan begun, 1)
+	k.begins(inStart)
 	k.callback.Store(uint32(inStart))
 	defer k.callback.Store(uint32(inNone))
 	go k.live(c, c.attempt, nil, up) // the stage goroutine waits for its start
@@ -209,6 +210,7 @@ func (k *children[In]) giveUp(c *child[In], cause error) {
 	attempts := c.restarts + 1
 	k.settle(c, &k.tally.failed)
 	if hook := k.spec.onDeadLetter; hook != nil && !k.ending() {
+		k.describe(1, c.sub)
 		err := k.guard(inDeadLetter, func() error { hook(k.ctx, c.event, attempts, cause); return nil })
 		if err != nil {
 			k.fail(err)
@@ -282,12 +284,18 @@ func (k *children[In]) any() bool {
 	return len(k.all) > 0
 }
 
-func (k *children[In]) counts() ChildCounts {
+// counts also returns when the oldest child was started.
+func (k *children[In]) counts() (_ ChildCounts, oldest time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	for _, c := range k.all {
+		if oldest.IsZero() || c.began.Before(oldest) {
+			oldest = c.began
+		}
+	}
 	return ChildCounts{
 		Active: int64(len(k.all)) - k.restarting, Restarting: k.restarting, Started: k.started, Ended: k.ended,
-	}
+	}, oldest
 }
 
 // list returns the children that have not ended, the oldest first.
@@ -307,7 +315,7 @@ func (k *children[In]) stuck() []Stuck {
 	var list []Stuck
 	for _, c := range k.list() {
 		if !c.Restarting {
-			list = append(list, Stuck{Stage: k.name(), Callback: "child", Child: c.ID})
+			list = append(list, Stuck{Stage: k.name(), Callback: childCallback, Child: c.ID})
 		}
 	}
 	return list

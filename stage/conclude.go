@@ -2,6 +2,7 @@ package stage
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/go-genstage/genstage/internal/buffer"
 )
@@ -61,6 +62,7 @@ func (r *run[In, Out]) endChildren() {
 	for r.kids.any() {
 		if r.next == len(r.batch) {
 			if r.batch, r.next = r.box.Take(r.batch), 0; len(r.batch) == 0 {
+				r.rest(StateHolding)
 				select {
 				case <-r.box.Bell():
 				case <-overdue:
@@ -93,6 +95,7 @@ func (r *run[In, Out]) endChildren() {
 // terminate calls OnTerminate.
 func (r *run[In, Out]) terminate() {
 	if hook := r.h.conf.onTerminate; hook != nil && r.initialized {
+		r.describe(0, nil)
 		r.callLast(func() { hook(r.verdict.reason) })
 	}
 }
@@ -111,6 +114,7 @@ func (r *run[In, Out]) callLast(fn func()) {
 func (r *run[In, Out]) releaseSource() {
 	r.stopExpansion()
 	if release := r.outlet.releaseDemand; release != nil {
+		r.unwatched()
 		r.callLast(release)
 	}
 }
@@ -206,6 +210,8 @@ func (r *run[In, Out]) goDown() {
 	r.outputLost.Add(int64(lost + r.inQueues()))
 	r.queueing = nil
 	r.buffered.Store(0)
+	r.inDispatcher.Store(0)
+	r.owedNow.Store(0)
 	r.dropKept()
 	for _, c := range r.marked {
 		r.drop(c)
@@ -247,21 +253,23 @@ func (r *run[In, Out]) finalize() {
 	e := r.verdict
 	r.awaitReleases()
 	r.mu.Lock()
-	r.endedAs = e
+	r.endedAs, r.endedAt = e, time.Now()
 	r.mu.Unlock()
 	r.running.Store(false)
 	if r.hadConsumer {
 		r.h.wasServed(r.scope.id())
 	}
+	final := r.stats()
 	if r.def.out != nil {
-		r.def.out.closed(r.stats(), e, r.scope.id())
+		r.def.out.closed(final, e, r.scope.id())
 	} else {
-		r.h.closed(r.stats(), e, r.scope.id())
+		r.h.closed(final, e, r.scope.id())
 	}
 	r.h.tellEnd()
 	for _, late := range r.over {
 		late.deliver(message[Out]{kind: msgRefused, sub: &late.Subscription, arg: errRunOver})
 	}
+	r.profile.end()
 	close(r.done)
 	r.cancel(r.endCause()) // behind done, for who waits for both
 	if !r.initialized {

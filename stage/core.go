@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-genstage/genstage/internal/goid"
 )
@@ -35,6 +36,10 @@ type core struct {
 	releasing atomic.Int64           // calls of Release in progress, by any goroutine
 	handled   atomic.Int64           // events finished
 
+	doing   atomic.Uint64             // what it does, and since when (state.go); written by the stage goroutine
+	looked  atomic.Pointer[time.Time] // when somebody first took Stats; nil: nobody has
+	pushing atomic.Pointer[handle]    // the queue in whose Push the callback in progress waits; written by the stage goroutine
+
 	waitsFor *core // guarded by calls: the stage whose Do the callback in progress waits for
 
 	watch      watchdog
@@ -44,9 +49,13 @@ type core struct {
 	deaf, mute atomic.Bool // Observe, or the log handler, was abandoned: it is not called any more
 
 	// owned by the stage goroutine, and by what runs aside
-	verdict *ending // non-nil when the run is to end
-	trace   []byte  // stack of a function that failed on a coroutine
-	results int     // events that the callback in progress has returned
+	verdict *ending   // non-nil when the run is to end
+	trace   []byte    // stack of a function that failed on a coroutine, or while it was watched
+	results int       // events that the callback in progress has returned
+	about   callAbout // the callback that begins next, or is in progress
+
+	watching bool     // callbacks are observed or profiled; read-only
+	profile  *profile // read-only; nil: none
 
 	// owned by the stage goroutine
 	shut       bool    // a callback was abandoned: no other is called
@@ -55,6 +64,7 @@ type core struct {
 
 	done    chan struct{} // closed when the run has ended
 	endedAs *ending       // written under tally.mu, before done is closed
+	endedAt time.Time     // written with endedAs
 }
 
 // callbackName is a function of the user's that a stage calls.
@@ -82,7 +92,7 @@ var callbackNames = [...]string{
 	inNone: "", inDemand: "demand", inEvents: "events", inInit: "OnInit", inTerminate: "OnTerminate",
 	inSubscribe: "OnSubscribe", inConsumer: "OnConsumer", inConsumerGone: "OnConsumerGone",
 	inCancel: "OnCancel", inComplete: "OnComplete", inDiscard: "OnDiscard", inDo: "Do",
-	inStart: "start", inDeadLetter: "OnDeadLetter", inDispatcher: "Dispatcher",
+	inStart: startCallback, inDeadLetter: "OnDeadLetter", inDispatcher: "Dispatcher",
 }
 
 // errAborted is what guard returns instead of calling after Abort.
@@ -96,6 +106,7 @@ var errAborted = errors.New("stage: aborted before the callback began")
 // guard does not return. So fn must not touch what belongs to the run after the user's function has returned,
 // but for results.
 func (c *core) guard(cb callbackName, fn func() error) (err error) {
+	c.begins(cb)
 	before := c.callback.Swap(uint32(cb))
 	if c.aborting.Load() != nil && cb != inTerminate {
 		if !c.callback.CompareAndSwap(uint32(cb), before) { // the watchdog has taken it for begun
@@ -131,7 +142,11 @@ func (c *core) guard(cb callbackName, fn func() error) (err error) {
 			c.fail(err)
 		}
 	}()
-	err = fn()
+	if c.watching {
+		err = c.watchedCallback(cb, callbackName(before), fn)
+	} else {
+		err = fn()
+	}
 	returned = true
 	return err
 }
@@ -178,26 +193,6 @@ func (c *core) name() string { return c.h.conf.name }
 func (c *core) turn() {
 	if c.hop != nil {
 		c.hop()
-	}
-}
-
-func (c *core) observing() bool { return c.h.conf.observe != nil }
-
-// observe reports a message of this stage, on the goroutine that sends it, before it is sent. When
-// the observer fails, the message is sent nevertheless, and the stage ends.
-func (c *core) observe(m Message) {
-	observe := c.h.conf.observe
-	if observe == nil {
-		return
-	}
-	onStage := c.runsOn(goid.Current())
-	err := c.apart("Observe", onStage, &c.deaf, func() { observe(m) })
-	switch {
-	case err == nil || c.callback.Load()&abandoned != 0:
-	case onStage && c.verdict != nil:
-		c.survive(err)
-	default:
-		c.abort(endedBy(c.name(), err, c.scope.tenure))
 	}
 }
 

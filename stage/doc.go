@@ -235,6 +235,31 @@
 // was still running. Abort, and the end of the context given to Run, let the callbacks in
 // progress return, and begin no other but [OnTerminate].
 //
+// # Looking inside
+//
+// Stats may be taken at any time, from any goroutine, without disturbing the stage. They count every event,
+// and have a [State]: what the stage does, or waits for, and since when. [Explain] puts the Stats of a
+// pipeline into words, down to the stage that keeps the others waiting:
+//
+//	producer "numbers": waits for demand of "labels", 1m30s
+//	    demand: 0 of "labels"
+//	producer-consumer "labels": waits for demand of "printer", 1m30s
+//	    waiting: 4 not begun, 2 in the buffer
+//	    demand: 0 of "printer"
+//	consumer "printer": in its callback events, 1m30s
+//	    waiting: 1 not begun, 1 in hand
+//	It is up to "printer".
+//
+// Who wants to know as it happens gives a stage an observer. Any number of them may be given:
+//
+//   - [Observe] is called with every message that the stage sends: the demand, the events, the ends
+//   - [ObserveCallbacks] is called at the beginning and end of each callback, with the time it took:
+//     enough for metrics
+//   - [LogTo] logs both
+//   - [Profile] labels goroutines for CPU profiles, and makes tasks and regions of execution traces
+//
+// A stage without them spends nothing on them.
+//
 // # Testing
 //
 // Stages work in a bubble of [testing/synctest]. There time is virtual, and synctest.Wait

@@ -94,6 +94,7 @@ func (r *run[In, Out]) subscribed(e *edge[Out]) {
 	}
 	if hook := r.h.conf.onConsumer; hook != nil {
 		r.admitting = e // should the hook fail, conclude tells e with the others
+		r.describe(0, &e.Subscription)
 		err := r.guard(inConsumer, func() error { return hook(r.ctx, &e.Subscription) })
 		if err != nil && !errors.Is(err, ErrRefused) && !errors.Is(err, ErrDone) {
 			if errors.Is(err, errAborted) {
@@ -252,6 +253,7 @@ func (r *run[In, Out]) settleCopies(e *edge[Out]) {
 
 func (r *run[In, Out]) callConsumerGone(e *edge[Out], c Cancellation) {
 	if hook := r.h.conf.onConsumerGone; hook != nil {
+		r.describe(0, &e.Subscription)
 		r.ends(r.guard(inConsumerGone, func() error { return hook(r.ctx, &e.Subscription, c) }))
 	}
 }

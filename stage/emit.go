@@ -43,6 +43,7 @@ func (r *run[In, Out]) makeDispatcher() error {
 		return nil
 	}
 	var disp Dispatcher[Out]
+	r.unwatched()
 	err := r.guard(inInit, func() (err error) {
 		disp, err = r.def.dispatcher(append(r.def.dispatchOptions[:len(r.def.dispatchOptions):len(r.def.dispatchOptions)],
 			stageBuffer(r.h.conf.bufferSize, r.h.conf.bufferKeep == buffer.KeepFirst))...)
@@ -52,6 +53,7 @@ func (r *run[In, Out]) makeDispatcher() error {
 		return err
 	}
 	_, r.multicast = disp.(Multicaster)
+	r.toAll.Store(r.multicast)
 	r.budgeting = fencedBudget(disp, &r.core)
 	r.disp = fenced(disp, &r.core, Outlet[Out](r))
 	r.queueing, _ = r.disp.(QueueingDispatcher[Out])
@@ -306,6 +308,7 @@ func (r *run[In, Out]) discard(events []Out) {
 			"stage", r.name(), "discarded", len(events), "buffer_size", r.h.conf.bufferSize)
 	}
 	if hook := r.def.onDiscard; hook != nil {
+		r.describe(len(events), nil)
 		r.ends(r.guard(inDiscard, func() error { hook(r.ctx, events); return nil }))
 	}
 }

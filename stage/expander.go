@@ -61,6 +61,7 @@ func (r *run[In, Out]) expand() {
 	}
 	var out []Out
 	want := int(min(r.disp.Live(), maxPull))
+	r.describe(0, r.hand.sub)
 	err := r.guard(inEvents, func() (err error) {
 		out, err = x.pull(r.ctx, want)
 		r.results = len(out)
@@ -85,6 +86,7 @@ func (r *run[In, Out]) expand() {
 func (r *run[In, Out]) stopExpansion() {
 	if x := r.expansion; x != nil && !r.shut { // else whoever returns late does it
 		r.expansion = nil
+		r.unwatched()
 		r.callLast(x.stop)
 	}
 }

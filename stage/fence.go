@@ -9,7 +9,10 @@ import "runtime"
 type fence struct{ *core }
 
 // enter goes into the user's code.
-func (f fence) enter() (before uint32) { return f.callback.Swap(uint32(inDispatcher)) }
+func (f fence) enter() (before uint32) {
+	f.begins(inDispatcher)
+	return f.callback.Swap(uint32(inDispatcher))
+}
 
 // leave comes back from the user's code; deferred, since that may panic, which main recovers. It ends
 // the goroutine if the run has gone on without it.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-genstage/genstage/internal/goid"
 )
@@ -139,7 +140,8 @@ func (h *handle) Stats() Stats {
 	if h.run != nil {
 		return h.run.stats()
 	}
-	s := h.last
+	s := h.last // as it was when the run ended; State is StateNotRun if there was none
+	s.At = time.Now()
 	s.Stage, s.Kind, s.Runs = h.conf.name, h.kind, h.runs
 	h.stuck.show(&s)
 	return s

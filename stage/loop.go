@@ -78,6 +78,9 @@ func newRun[In, Out any](ctx context.Context, s *scope, h *handle, def definitio
 	r.running.Store(true)
 	ctx, r.cancel = context.WithCancelCause(ctx)
 	r.ctx = context.WithValue(ctx, coreKey{}, &r.core)
+	if r.watching = h.conf.profile || len(h.conf.watch) > 0; h.conf.profile {
+		r.startProfile()
+	}
 	r.hop = hop.Join(ctx, h.conf.name)
 	r.box.Init()
 	r.ring = r.box.Ring
@@ -107,6 +110,7 @@ func (r *run[In, Out]) main(second bool) {
 		go r.main(second)
 	}()
 	r.onGo.Store(goid.Current())
+	r.profile.mark("")
 	for r.verdict == nil {
 		r.step()
 	}
@@ -156,6 +160,8 @@ func (r *run[In, Out]) take() bool {
 // park waits for the bell, the poll timer or the channel of FromChannel. Nothing else blocks a running
 // stage but the functions of its user.
 func (r *run[In, Out]) park() {
+	r.rest(r.waits())
+	r.publishOwed()
 	wanted := r.parkOn()
 	if r.timer == nil && wanted == nil {
 		<-r.box.Bell()

@@ -95,7 +95,9 @@ type config struct {
 	onSubscribe    func(context.Context, *Subscription) error
 	onConsumer     func(context.Context, *Subscription) error
 	onConsumerGone func(context.Context, *Subscription, Cancellation) error
-	observe        func(Message)
+	observe        []func(Message)
+	watch          []func(Callback)
+	profile        bool
 	logger         *slog.Logger
 	grace          time.Duration
 
@@ -140,19 +142,6 @@ func OnTerminate(fn func(reason error)) Option {
 			c.fault("OnTerminate(nil)")
 		}
 		c.onTerminate = fn
-	})
-}
-
-// Observe has fn called with every message of the protocol that this stage sends, at the moment
-// of sending: a trace of demand and events. The sender waits until fn has returned, or failed: a
-// panic in it ends the stage. Asks are sent by any goroutine: fn must be safe for concurrent use
-// and must not block. Without Observe nothing is spent on it.
-func Observe(fn func(Message)) Option {
-	return anyOption(func(c *config) {
-		if fn == nil {
-			c.fault("Observe(nil)")
-		}
-		c.observe = fn
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/go-genstage/genstage/internal/goid"
 )
@@ -177,6 +178,7 @@ func (p *Pipeline) Stats() Stats {
 			last.Members[i] = s.showStuck(last.Members[i])
 		}
 	}
+	last.At = time.Now()
 	last.Stage, last.Kind, last.Runs = p.name, kindPipeline, runs
 	return last
 }

@@ -50,6 +50,7 @@ func (p *outPort[T]) attach(e *edge[T]) attached {
 		return attachedOver
 	}
 	p.waiting = append(p.waiting, e)
+	e.Subscription.waiting.Store(true)
 	return attachedWaiting
 }
 
@@ -78,6 +79,7 @@ func (p *outPort[T]) awaited() bool {
 func (p *outPort[T]) opened(serve func(*edge[T]) bool) {
 	p.serve = serve
 	for _, e := range p.waiting {
+		e.Subscription.waiting.Store(false)
 		serve(e)
 	}
 	p.waiting = nil

@@ -1,6 +1,9 @@
 package stage
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // The messages that cross between stages, and the two sides of a subscription that they cross
 // between. What a stage does on receiving one stands in upstream.go and downstream.go.
@@ -174,6 +177,7 @@ type Message struct {
 	N      int64 // events asked, sent, begun or handed back
 	Events any   // MessageEvents: the batch, a slice of the producer's type; not to be modified
 	Reason error // MessageCancel, MessageRefused, MessageCancelled, the two downs
+	At     time.Time
 }
 
 // observed translates for observers; 0 for messages that don't cross between stages.

@@ -93,6 +93,10 @@ func (q *Queue[T]) Push(ctx context.Context, events ...T) error {
 	q.admit() // there may be room by now, or for the first pieces
 	q.unlockAndWake(false)
 
+	if caller := callerOf(ctx); caller != nil {
+		caller.pushing.Store(&q.p.handle)
+		defer caller.pushing.Store(nil)
+	}
 	select {
 	case <-p.done:
 	case <-ctx.Done():

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/go-genstage/genstage/internal/hop"
 )
@@ -29,6 +30,7 @@ type scope struct {
 	aborted *ending      // guarded by mu: the first abort from outside
 	last    *ending      // guarded by mu: how the last member ended; the result of a stage alone
 	result  *ending      // guarded by mu: how it all ended
+	over    time.Time    // guarded by mu: when
 	named   []Stuck      // guarded by mu: what was abandoned
 
 	stopped func(*handle) bool // guarded by mu: what the first Stop said is inside; nil before
@@ -207,8 +209,10 @@ func (s *scope) stuck() []Stuck {
 func (s *scope) stats() Stats {
 	s.mu.Lock()
 	st := Stats{Stage: s.label, Kind: kindPipeline, Running: s.result == nil, Runs: s.number}
+	st.At, st.State.Kind = time.Now(), StateBusy
 	if s.result != nil {
 		st.Err = s.result.reason
+		st.State = State{Kind: StateEnded, Since: s.over}
 	}
 	s.mu.Unlock()
 	for _, c := range s.members() {
@@ -271,6 +275,7 @@ func (s *scope) ended(e *ending, spared bool) {
 
 // conclude says how it all ended. The caller holds mu.
 func (s *scope) conclude() {
+	s.over = time.Now()
 	switch {
 	case s.failure != nil:
 		s.result = s.failure

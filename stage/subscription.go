@@ -32,7 +32,8 @@ type Subscription struct {
 	account account       // nil on a manual subscription; set before the subscription is shared
 	slots   *demand.Slots // the account again, of a consumer supervisor's subscription, else nil
 
-	over atomic.Bool // the consumer has seen the end
+	over    atomic.Bool // the consumer has seen the end
+	waiting atomic.Bool // for its producer to run; written under the producer's handle.mu
 
 	asks     atomic.Int64 // asked and not yet seen by the producer
 	holdable atomic.Int64 // events of the callback in progress that may still be held

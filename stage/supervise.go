@@ -408,6 +408,7 @@ func (r *supervision) conclude() {
 		r.result.clean = false
 	}
 	result := r.result
+	r.over = time.Now()
 	r.mu.Unlock()
 	r.pass(result)
 	r.forsakeAll()

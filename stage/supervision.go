@@ -39,6 +39,7 @@ type supervision struct {
 	named    []Stuck            // guarded by mu: what was abandoned as everything ended
 	restarts int                // guarded by mu
 	result   *ending            // guarded by mu: how it ended
+	over     time.Time          // guarded by mu: when
 
 	// owned by the supervision's goroutine
 	plan     plan
@@ -94,7 +95,7 @@ func (r *supervision) open() error {
 			}
 			r.forsakeAll()
 			r.mu.Lock()
-			r.result = &ending{reason: err}
+			r.result, r.over = &ending{reason: err}, time.Now()
 			r.mu.Unlock()
 			return err
 		}
@@ -326,10 +327,11 @@ func (r *supervision) stats() Stats {
 	r.mu.Lock()
 	st := Stats{
 		Stage: r.name(), Kind: kindSupervisor, Running: r.result == nil, Runs: r.number,
-		Restarts: r.restarts, Failure: r.last,
+		Restarts: r.restarts, Failure: r.last, At: time.Now(), State: State{Kind: StateBusy},
 	}
 	if r.result != nil {
 		st.Err = r.result.reason
+		st.State = State{Kind: StateEnded, Since: r.over}
 	}
 	r.mu.Unlock()
 	for _, s := range r.stages() {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/go-genstage/genstage/internal/goid"
 )
@@ -235,6 +236,7 @@ func (s *Supervisor) Stats() Stats {
 			last.Members[i] = stage.showStuck(last.Members[i])
 		}
 	}
+	last.At = time.Now()
 	last.Stage, last.Kind, last.Runs = s.Name(), kindSupervisor, runs
 	return last
 }

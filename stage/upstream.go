@@ -205,6 +205,7 @@ func (r *run[In, Out]) accepted(sub *Subscription) {
 		r.h.expectAt(e.producer, r.scope.tenure)
 	}
 	if hook := r.h.conf.onSubscribe; hook != nil {
+		r.describe(0, sub)
 		err := r.guard(inSubscribe, func() error { return hook(r.ctx, sub) })
 		switch {
 		case errors.Is(err, ErrRefused):
@@ -307,6 +308,7 @@ func (r *run[In, Out]) endSubscription(e *edge[In], c Cancellation, completed bo
 	}
 	if hook := r.def.onCancel; hook != nil {
 		var out []Out
+		r.describe(0, &e.Subscription)
 		err := r.guard(inCancel, func() (err error) {
 			out, err = hook(r.ctx, &e.Subscription, c)
 			r.results = len(out)

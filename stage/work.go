@@ -129,11 +129,13 @@ func (r *run[In, Out]) callEvents(chunk []In, sub *Subscription) (out []Out, err
 		r.kids.begin(chunk[0], sub) // one at a time: demand.Slots
 	case r.def.expand != nil:
 		var seq iter.Seq2[Out, error]
+		r.describe(len(chunk), sub)
 		err = r.guard(inEvents, func() error { seq = r.def.expand(r.ctx, chunk, sub); return nil })
 		if err == nil {
 			r.begin(seq)
 		}
 	default:
+		r.describe(len(chunk), sub)
 		err = r.guard(inEvents, func() (err error) {
 			out, err = r.def.events(r.ctx, chunk, sub)
 			r.results = len(out)
