@@ -203,7 +203,9 @@ func (h *handle) open(ctx context.Context, s *scope) (controller, error) {
 	h.runs++
 	h.begins.Add(1)
 	h.completed, h.ended, h.endedIn = false, nil, nil
-	h.earlier.add(h.last)
+	last := h.last
+	h.stuck.show(&last)
+	h.earlier.add(last)
 	h.tenure = s.tenure
 	h.returning.Store(false)
 	h.run = h.newRun(ctx, s)

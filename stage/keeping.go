@@ -197,4 +197,5 @@ func (e *Earlier) add(s Stats) {
 	e.Output.Discarded += o.Discarded
 	e.Output.Dropped += o.Dropped
 	e.Output.Lost += o.Lost
+	e.Output.LateResults += o.LateResults
 }

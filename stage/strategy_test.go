@@ -2,6 +2,7 @@ package stage
 
 import (
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -256,5 +257,30 @@ func TestPlanAtRandom(t *testing.T) {
 			}
 		}
 		require.Equal(t, p.over(), !slices.Contains(runs, true) && !slices.ContainsFunc(p.members, func(m planned) bool { return m.state == memberDue }))
+	}
+}
+
+// What a stage counts, and no gauge, is in the sum over its runs.
+func TestEarlierHasEveryCounter(t *testing.T) {
+	gauges := []string{"Queued", "InHand", "Buffered", "InMailbox", "Held"}
+	var one Stats
+	for _, counts := range []any{&one.Input, &one.Output} {
+		v := reflect.ValueOf(counts).Elem()
+		for i := range v.NumField() {
+			v.Field(i).SetInt(1)
+		}
+	}
+	var e Earlier
+	e.add(one)
+	e.add(one)
+	for _, counts := range []any{e.Input, e.Output} {
+		v := reflect.ValueOf(counts)
+		for i := range v.NumField() {
+			name, want := v.Type().Field(i).Name, int64(2)
+			if slices.Contains(gauges, name) {
+				want = 0
+			}
+			require.Equal(t, want, v.Field(i).Int(), name)
+		}
 	}
 }
