@@ -214,8 +214,10 @@ func TestWhoWaitsForAStuckStageIsNotStuck(t *testing.T) {
 // its context ends.
 func TestOnTerminateHasItsOwnGrace(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		takes, ended := 4*time.Second, false
-		c := newSink(4*time.Second, stage.OnTerminate(func(error) { time.Sleep(takes); ended = true }))
+		var takes atomic.Int64
+		var ended atomic.Bool
+		takes.Store(int64(4 * time.Second))
+		c := newSink(4*time.Second, stage.OnTerminate(func(error) { time.Sleep(time.Duration(takes.Load())); ended.Store(true) }))
 		p := endless()
 		c.SubscribeTo(p)
 		runs := runAlone(t.Context(), p, c)
@@ -223,9 +225,10 @@ func TestOnTerminateHasItsOwnGrace(t *testing.T) {
 		err := runs[1].wait(t)
 		require.ErrorIs(t, err, errBoom)
 		require.NotErrorIs(t, err, stage.ErrStuck)
-		require.True(t, ended)
+		require.True(t, ended.Load())
 
-		takes, ended = 6*time.Second, false
+		takes.Store(int64(6 * time.Second))
+		ended.Store(false)
 		again := start(t.Context(), c)
 		begin := time.Now()
 		c.Abort(errBoom)
@@ -233,17 +236,17 @@ func TestOnTerminateHasItsOwnGrace(t *testing.T) {
 		require.Contains(t, stuckAt(t, err)[0], "/OnTerminate")
 		require.Equal(t, 9*time.Second, time.Since(begin)) // 4 in the callback
 		time.Sleep(time.Minute)
-		require.True(t, ended)
+		require.True(t, ended.Load())
 
-		takes, ended = 20*time.Minute, false
+		takes.Store(int64(20 * time.Minute))
+		ended.Store(false)
 		again = start(t.Context(), c)
 		require.NoError(t, c.Tell(func(context.Context) error { return errBoom }))
 		err = again.wait(t)
 		require.ErrorIs(t, err, errBoom)
 		require.NotErrorIs(t, err, stage.ErrStuck)
-		require.True(t, ended)
+		require.True(t, ended.Load())
 
-		takes = 20 * time.Minute
 		again = start(t.Context(), c)
 		require.NoError(t, c.Tell(func(context.Context) error { return errBoom }))
 		time.Sleep(time.Minute)
