@@ -49,6 +49,9 @@ func (r *run[In, Out]) makeDispatcher() error {
 			stageBuffer(r.h.conf.bufferSize, r.h.conf.bufferKeep == buffer.KeepFirst))...)
 		return err
 	})
+	if err == nil && disp == nil {
+		err = errNoDispatcher
+	}
 	if err != nil {
 		return err
 	}
