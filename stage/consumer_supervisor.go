@@ -53,7 +53,7 @@ import (
 // supervisor completes when its input is complete and its children have ended; Stop waits for
 // them, restarts included. When the run fails or is aborted, the contexts of the children end, Run
 // waits for them to return, and their events are counted lost, except those of children that
-// returned nil.
+// returned nil. Those that don't return within [Grace] are abandoned, and their events count as late.
 type ConsumerSupervisor[In any] struct {
 	handle
 	in   inPort[In]
@@ -241,7 +241,7 @@ func (s *ConsumerSupervisor[In]) StartChild(ctx context.Context, event In) (Chil
 // StopChild ends the context of a child and waits until the child has returned. Its slot comes
 // free, as at any end, and it is not started again, whatever it returned: nil counts its event as
 // handled, an error as failed, without OnDeadLetter. It returns [ErrNoChild] when there is no such
-// child (any more), the context's cause when ctx ends first (the child has been told nevertheless),
+// child (any more), [ErrStuck] when the run ended and the child was abandoned, the context's cause when ctx ends first (the child has been told nevertheless),
 // and [ErrSelfCall] from a callback of the stage, or the child itself. Safe for concurrent use.
 func (s *ConsumerSupervisor[In]) StopChild(ctx context.Context, id ChildID) error {
 	r, err := runOf[In, none](s.self(), "StopChild")

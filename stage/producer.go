@@ -126,7 +126,8 @@ func (p *Producer[Out]) OnDiscard(fn func(ctx context.Context, events []Out)) {
 // drains, too.
 //
 // If ctx or the run ends before fn has begun, Do returns the context's cause or [ErrEnded], and
-// fn never runs; once fn has begun, Do waits for it. An error of fn ends the stage, events
+// fn never runs; once fn has begun, Do waits for it, or until it is abandoned ([Grace]), and then
+// returns an error that wraps [ErrStuck]. An error of fn ends the stage, events
 // beside it are not emitted, and Do returns it; with [ErrDone] the events are delivered, the
 // stage ends normally, and Do returns nil. An error for the caller alone goes through a
 // variable that fn sets. From a callback of the same stage Do returns [ErrSelfCall]; where
