@@ -51,6 +51,9 @@ func NewBudget(limit int64) *Budget {
 // SetLimit changes the limit. What is in use stays so; those that fit now are served. It returns an error that wraps
 // [ErrInvalidOption], and changes nothing, for a limit that is not from 1 to [MaxBudget].
 func (b *Budget) SetLimit(limit int64) error {
+	if b == nil || b.tabs == nil {
+		return fmt.Errorf("%w: SetLimit: a Budget that is nil, or that NewBudget did not make", ErrInvalidOption)
+	}
 	if limit < 1 || limit > MaxBudget {
 		return fmt.Errorf("%w: SetLimit(%d): must be from 1 to %d", ErrInvalidOption, limit, int64(MaxBudget))
 	}
@@ -165,6 +168,9 @@ type BudgetUse struct {
 
 // Stats tells who holds what, and who waits.
 func (b *Budget) Stats() BudgetStats {
+	if b == nil {
+		return BudgetStats{}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := BudgetStats{Limit: b.ledger.Limit(), Used: b.ledger.Used()}

@@ -115,6 +115,9 @@ func (r *run[In, Out]) callFn(c *call[Out]) (out []Out, err error) {
 
 // runOf returns the run of h, typed, or why there is none.
 func runOf[In, Out any](h *handle, what string) (*run[In, Out], error) {
+	if !h.made() {
+		return nil, unmade(what)
+	}
 	current, runs := h.current()
 	if r, ok := current.(*run[In, Out]); ok {
 		return r, nil

@@ -35,6 +35,7 @@ type child[In any] struct {
 
 	err       error         // written by the child's goroutine before msgChild, read by the stage's after it
 	attempt   *errand       // the attempt in progress, or the last one; owned by the stage goroutine
+	stuck     bool          // it was abandoned; written before settled is closed, read after it
 	goroutine atomic.Uint64 // number of the goroutine that does what the user gave; 0 for none
 
 	// written by the stage goroutine under children.mu

@@ -131,6 +131,7 @@ func (k *children[In]) abandonChild(c *child[In], callback string) bool {
 	if !k.core.abandon(c.attempt, Stuck{Callback: callback, Child: c.id}) {
 		return false
 	}
+	c.stuck = true
 	k.settle(c, &k.tally.inputLate)
 	return true
 }
@@ -266,7 +267,7 @@ func (k *children[In]) stop(ctx context.Context, id ChildID) error {
 	c.cancel(ErrShutdown)
 	select {
 	case <-c.settled:
-		if c.attempt.isAbandoned() {
+		if c.stuck {
 			return ErrStuck
 		}
 		return nil

@@ -45,6 +45,7 @@ func (r *run[In, Out]) book() {
 		c.finish(r.verdict.reason)
 	}
 	r.cutShort()
+	r.bringBack()
 }
 
 // endChildren ends the context of the children and waits for them, as long as Grace says. What they wait for in turn, a Do
@@ -132,6 +133,7 @@ func (r *run[In, Out]) refuse() {
 
 // answerLeft answers what was in the mailbox when it closed.
 func (r *run[In, Out]) answerLeft() {
+	r.bringBack()
 	for len(r.left) > 0 {
 		m := r.left[0]
 		r.left = r.left[1:]
@@ -149,12 +151,11 @@ func (r *run[In, Out]) answerLeft() {
 		case msgSubscribeTo:
 			r.decline(m.arg.(*edge[In]), ErrEnded)
 		case msgConsumerDown:
+			r.leaving = m.sub.typed.(*edge[Out])
 			if e := r.mine(m.sub); e != nil {
 				r.dropEdge(e)
-				r.takeBack(e, e.returned)
-			} else {
-				r.lateDown(m)
 			}
+			r.bringBack()
 		case msgHandBack:
 			r.takeBack(m.sub.typed.(*edge[Out]), m.arg.([]Out))
 		}

@@ -168,6 +168,9 @@ func (c *dispatchConfig) fault(format string, args ...any) {
 // user's passes opts on to a dispatcher of this package that it builds upon, or ignores them.
 type NewDispatcher[T any] func(opts ...DispatchOption) (Dispatcher[T], error)
 
+// errNoDispatcher is a fault of a NewDispatcher.
+var errNoDispatcher = fmt.Errorf("%w: the function has made no dispatcher", ErrInvalidOption)
+
 // configure applies options.
 func configure(opts []DispatchOption) (dispatchConfig, error) {
 	c := dispatchConfig{bufferSize: Unlimited}

@@ -235,6 +235,11 @@
 // was still running. Abort, and the end of the context given to Run, let the callbacks in
 // progress return, and begin no other but [OnTerminate].
 //
+// Nothing in Go can end a callback that does not return although its context has ended. It is waited for as
+// long as [Grace] says, 5 seconds by default, and then abandoned: Run returns an error that wraps [ErrStuck] and
+// names it ([*StuckError]), the neighbours are told that the stage has ended, [Stats] lists it until it returns, and
+// what it then returns goes nowhere. The stage can be run again when it has returned.
+//
 // # Looking inside
 //
 // Stats may be taken at any time, from any goroutine, without disturbing the stage. They count every event,

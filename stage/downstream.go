@@ -60,6 +60,7 @@ type outlet[Out any] struct {
 	faulted      bool         // a fault of the dispatcher's has been logged
 	discarding   bool         // an episode of discarding has been logged
 	toldAll      bool         // every subscriber has been told that this is all
+	leaving      *edge[Out]   // its consumer has ended, and what that has not begun is being taken back
 	comingBack   int64        // events that consumers which have gone will hand back
 	notBegun     int          // subscribers that have not begun all that they were sent, when toldAll
 }
@@ -182,6 +183,9 @@ func (r *run[In, Out]) consumerGone(m message[In]) {
 		r.lateDown(m)
 		return
 	}
+	if m.kind == msgConsumerDown {
+		r.leaving = e
+	}
 	r.dropEdge(e)
 	c := Cancellation{Kind: Cancelled}
 	if m.kind == msgCancel {
@@ -194,8 +198,7 @@ func (r *run[In, Out]) consumerGone(m message[In]) {
 		if e.options.leaves && end.reason == nil {
 			c.Kind = Cancelled
 		}
-		r.takeBack(e, e.returned)
-		e.returned = nil
+		r.bringBack()
 		e.away = e.sent.Load() - e.Subscription.refused.Load() - m.n
 		r.comingBack += e.away
 	}
@@ -205,9 +208,18 @@ func (r *run[In, Out]) consumerGone(m message[In]) {
 
 // lateDown takes what a consumer had not begun that ended after the subscription was cancelled.
 func (r *run[In, Out]) lateDown(m message[In]) {
-	if e := m.sub.typed.(*edge[Out]); m.kind == msgConsumerDown && len(e.returned) > 0 {
-		r.takeBack(e, e.returned)
-		e.returned = nil
+	if m.kind == msgConsumerDown {
+		r.leaving = m.sub.typed.(*edge[Out])
+		r.bringBack()
+	}
+}
+
+// bringBack takes back what the consumer that is leaving has not begun.
+func (r *run[In, Out]) bringBack() {
+	if e := r.leaving; e != nil {
+		events := e.returned
+		r.leaving, e.returned = nil, nil
+		r.takeBack(e, events)
 	}
 }
 

@@ -49,6 +49,9 @@ func (r *run[In, Out]) makeDispatcher() error {
 			stageBuffer(r.h.conf.bufferSize, r.h.conf.bufferKeep == buffer.KeepFirst))...)
 		return err
 	})
+	if err == nil && disp == nil {
+		err = errNoDispatcher
+	}
 	if err != nil {
 		return err
 	}
@@ -153,21 +156,20 @@ func (r *run[In, Out]) account(taken, queuedBefore, subscribers int) {
 	r.toldAll = false
 }
 
-// cutShort books a dispatch that did not return: a dispatcher of the user's that panicked, or a function of the
-// user's that called Goexit. What was sent was dispatched; of the rest, nobody knows.
+// cutShort books a dispatch that did not return: a dispatcher of the user's that panicked or was abandoned, or a
+// function of the user's that called Goexit. What was sent was dispatched; of the rest, nobody knows.
 func (r *run[In, Out]) cutShort() {
 	o, all := &r.outcome, r.inProgress.events+r.inProgress.queued
-	if all == 0 {
-		return
+	if all > 0 {
+		r.inProgress.events, r.inProgress.queued = 0, 0
+		r.multicast = false // the copies of this one are counted one by one
+		dispatched := min(o.copies, int64(all))
+		r.dispatched.Add(dispatched)
+		r.copies.Add(o.copies)
+		r.dropped.Add(int64(o.dropped))
+		r.discarded.Add(int64(len(o.discarded)))
+		r.outputLost.Add(int64(all-r.inQueues()-o.dropped-len(o.discarded)) - dispatched)
 	}
-	r.inProgress.events, r.inProgress.queued = 0, 0
-	r.multicast = false // the copies of this one are counted one by one
-	dispatched := min(o.copies, int64(all))
-	r.dispatched.Add(dispatched)
-	r.copies.Add(o.copies)
-	r.dropped.Add(int64(o.dropped))
-	r.discarded.Add(int64(len(o.discarded)))
-	r.outputLost.Add(int64(all-r.inQueues()-o.dropped-len(o.discarded)) - dispatched)
 	for _, refused := range o.refused {
 		n := int64(len(refused.events))
 		r.takenBack.Add(n)
@@ -244,15 +246,17 @@ func (r *run[In, Out]) Due(mark any) {
 // conclusions acts on what a dispatcher reported. What closed mailboxes refused goes in front of what
 // waits, in order; the demand of those consumers is void, and their end is on its way.
 func (r *run[In, Out]) conclusions() {
+	for n := len(r.outcome.refused) - 1; n >= 0; n-- {
+		last := r.outcome.refused[n]
+		r.disp.Cancel(last.e.id)
+		r.outcome.refused = r.outcome.refused[:n]
+		r.takeBack(last.e, last.events)
+	}
 	o := r.outcome
 	if o.refused == nil && o.rejected == nil && o.due == nil && o.discarded == nil {
 		return
 	}
 	r.outcome = outcome[Out]{}
-	for i := len(o.refused) - 1; i >= 0; i-- {
-		r.disp.Cancel(o.refused[i].e.id)
-		r.takeBack(o.refused[i].e, o.refused[i].events)
-	}
 	if len(o.discarded) > 0 {
 		r.discard(o.discarded)
 	}

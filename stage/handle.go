@@ -78,20 +78,19 @@ func callSite(skip int) string {
 	return fmt.Sprintf("%s:%d", filepath.Base(file), line)
 }
 
-// Name returns the stage's name. Safe for concurrent use.
-func (h *handle) Name() string { return h.conf.name }
+// Name is [Producer.Name] of every kind; h may be nil.
+func (h *handle) Name() string {
+	if h == nil {
+		return ""
+	}
+	return h.conf.name
+}
 
-// Run runs the stage alone and blocks until the run has ended and all its goroutines with it.
-// It returns nil after a normal end ([ErrDone], completion, Stop), and else an error that wraps
-// the reason in a [StageError]. When ctx ends, the run is aborted with the context's cause,
-// which Run then wraps. A stage may run again after it ended; while it runs, Run returns
-// [ErrRunning], and while a callback that was abandoned in an earlier run has not returned,
-// [ErrStuck] ([Grace]). Options out of range and faults of wiring come back from here, before any
-// callback.
-//
-// Stages that belong together run in a [Pipeline], which starts them in order and ends them
-// together.
+// Run is [Producer.Run] of every kind; h may be nil.
 func (h *handle) Run(ctx context.Context) error {
+	if !h.made() {
+		return unmade("Run")
+	}
 	if ctx.Err() != nil {
 		return &StageError{Stage: h.conf.name, Err: cause(ctx)}
 	}
@@ -99,13 +98,11 @@ func (h *handle) Run(ctx context.Context) error {
 	return s.run(ctx, []member{h})
 }
 
-// Stop has the stage drain: a producer is asked no more, a consumer cancels its subscriptions;
-// what has been emitted is delivered, what has been received is handled, held events are waited
-// for, and the stage completes. Stop blocks until it has ended and returns nil; it returns
-// [ErrNotRunning] if the stage was never run and nil if it has ended. When ctx ends before
-// that, the run is aborted and Stop returns a [*StopError] that says what was left. From a
-// callback of the stage it returns [ErrSelfCall].
+// Stop is [Producer.Stop] of every kind; h may be nil.
 func (h *handle) Stop(ctx context.Context) error {
+	if !h.made() {
+		return unmade("Stop")
+	}
 	run, runs := h.current()
 	switch {
 	case run == nil && runs == 0:
@@ -118,12 +115,11 @@ func (h *handle) Stop(ctx context.Context) error {
 	return stopRun(ctx, h.conf.name, run, func(*handle) bool { return false })
 }
 
-// Abort ends the run without draining: after it returns no callback of the stage begins, except
-// OnTerminate. The callback in progress sees its context end and is waited for by Run, as long as
-// [Grace] says. What the stage held is handed back or counted lost. cause is what Run then wraps; nil stands for
-// [ErrShutdown]. It never blocks, may be called from any goroutine, callbacks included, and
-// does nothing when the stage does not run.
+// Abort is [Producer.Abort] of every kind; h may be nil.
 func (h *handle) Abort(cause error) {
+	if !h.made() {
+		return
+	}
 	if run, _ := h.current(); run != nil {
 		if cause == nil {
 			cause = ErrShutdown
@@ -132,9 +128,11 @@ func (h *handle) Abort(cause error) {
 	}
 }
 
-// Stats returns what the stage has done in this run, or in its last one if it does not run. It
-// never blocks on the stage and is cheap; see [Stats] for what the counters mean.
+// Stats is [Producer.Stats] of every kind; h may be nil.
 func (h *handle) Stats() Stats {
+	if h == nil {
+		return Stats{}
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.run != nil {
@@ -146,6 +144,14 @@ func (h *handle) Stats() Stats {
 	h.stuck.show(&s)
 	return s
 }
+
+// made reports whether a constructor made the stage; h may be nil.
+func (h *handle) made() bool { return h != nil && h.newRun != nil }
+
+// errUnmade is the answer of a stage that no constructor made.
+var errUnmade = fmt.Errorf("%w: nil, or no constructor made it (%w)", ErrInvalidStage, ErrNotRunning)
+
+func unmade(what string) error { return fmt.Errorf("stage: %s: %w", what, errUnmade) }
 
 func (h *handle) current() (run controller, runs int) {
 	h.mu.Lock()

@@ -146,8 +146,8 @@ func OnTerminate(fn func(reason error)) Option {
 }
 
 // Logger sets where the stage reports what no call returns: events that are discarded or dropped, a
-// failure that its pipeline survives, a child that is given up, a subscriber that exceeds
-// [ExpectedMax]; of a [Supervisor]: every restart. By default [slog.Default] at that moment. A handler that panics ends nothing.
+// failure that its pipeline survives, a child that is given up, a callback that is abandoned, a subscriber that
+// exceeds [ExpectedMax]; of a [Supervisor]: every restart. By default [slog.Default] at that moment. A handler that panics ends nothing.
 func Logger(logger *slog.Logger) CommonOption {
 	return commonOption{func(c *config) {
 		if logger == nil {

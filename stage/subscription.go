@@ -83,11 +83,22 @@ type consumerEnd interface {
 }
 
 // Label returns what [Label] gave the subscription; "" by default.
-func (s *Subscription) Label() string { return s.options.label }
+func (s *Subscription) Label() string {
+	if !s.made() {
+		return ""
+	}
+	return s.options.label
+}
+
+// made reports whether a stage made the subscription; s may be nil.
+func (s *Subscription) made() bool { return s != nil && s.consumer != nil }
+
+// errUnmadeSubscription is the answer of one that no stage made.
+var errUnmadeSubscription = fmt.Errorf("%w: a Subscription that is nil, or that no stage made (%w)", ErrInvalidStage, ErrEnded)
 
 // Producer returns the name of the stage that the events come from.
 func (s *Subscription) Producer() string {
-	if s.consumer == nil {
+	if !s.made() {
 		return ""
 	}
 	return s.producer.Name()
@@ -95,7 +106,7 @@ func (s *Subscription) Producer() string {
 
 // Consumer returns the name of the stage that the events go to.
 func (s *Subscription) Consumer() string {
-	if s.consumer == nil {
+	if !s.made() {
 		return ""
 	}
 	return s.consumer.name()
@@ -109,6 +120,9 @@ func (s *Subscription) Consumer() string {
 // An ask to a producer that has ended a moment ago, or that is done, is no error: it is void,
 // and the end comes behind the last event as always.
 func (s *Subscription) Ask(n int) error {
+	if !s.made() {
+		return errUnmadeSubscription
+	}
 	switch {
 	case n < 1:
 		return ErrInvalidDemand
@@ -147,6 +161,9 @@ func saturate(counter *atomic.Int64, n int64) int64 {
 // is a normal end. It returns [ErrEnded] when the subscription has ended already; a second
 // Cancel before that changes nothing.
 func (s *Subscription) Cancel(reason error) error {
+	if !s.made() {
+		return errUnmadeSubscription
+	}
 	if s.ended() {
 		return ErrEnded
 	}
@@ -154,8 +171,8 @@ func (s *Subscription) Cancel(reason error) error {
 	return nil
 }
 
-// ended reports whether the consumer has seen the end, or no stage made the subscription.
-func (s *Subscription) ended() bool { return s.consumer == nil || s.over.Load() }
+// ended reports whether the consumer has seen the end.
+func (s *Subscription) ended() bool { return s.over.Load() }
 
 func (s *Subscription) cancel(reason error) {
 	s.observe(MessageCancel, 0, reason)
@@ -174,6 +191,9 @@ func (s *Subscription) post(k kind, n int64, arg any) bool {
 // values out of range (see [MaxDemand], [MinDemand]) or a manual subscription, and [ErrEnded] when the
 // subscription has ended.
 func (s *Subscription) SetDemand(max, min int) error {
+	if !s.made() {
+		return errUnmadeSubscription
+	}
 	switch {
 	case s.options.manual:
 		return fmt.Errorf("%w: SetDemand: the subscription is manual", ErrInvalidOption)
@@ -195,10 +215,10 @@ func (s *Subscription) SetDemand(max, min int) error {
 // Holding does not touch demand. Events that are held when the stage fails or is aborted are
 // counted lost.
 func (s *Subscription) Hold(n int) error {
-	if n < 1 {
-		return ErrInvalidHold
+	if !s.made() {
+		return errUnmadeSubscription
 	}
-	if s.consumer == nil {
+	if n < 1 {
 		return ErrInvalidHold
 	}
 	s.consumer.beginRelease() // an abandoned callback may hold while the run ends
@@ -222,7 +242,10 @@ func (s *Subscription) Hold(n int) error {
 // held, and then changes nothing; after the run has ended it returns [ErrEnded]. What a consumer
 // supervisor holds for its children is not the caller's to release: [ErrInvalidHold].
 func (s *Subscription) Release(n int) error {
-	if n < 1 || s.slots != nil || s.consumer == nil {
+	if !s.made() {
+		return errUnmadeSubscription
+	}
+	if n < 1 || s.slots != nil {
 		return ErrInvalidHold
 	}
 	s.consumer.beginRelease()
@@ -248,12 +271,20 @@ func (s *Subscription) Release(n int) error {
 // known better than weigh could. It may exceed the limit: then nothing more is dispatched until that is paid
 // back. 0 counts as 1. It returns [ErrEnded] when there is no such event, and an error that wraps [ErrInvalidOption] for less than
 // 0, and on a subscription that is not charged; then nothing changes. Of a consumer supervisor each child corrects its own: [ChargeFrom].
-func (s *Subscription) Adjust(units int64) error { return s.tab.adjust(units) }
+func (s *Subscription) Adjust(units int64) error {
+	if !s.made() {
+		return errUnmadeSubscription
+	}
+	return s.tab.adjust(units)
+}
 
 // Next is Release(n) and then Ask(n), the way home for one piece of work: n held events are
 // finished, and as many more may come. When the subscription has ended it releases, asks nothing
 // and returns nil, so that the last results of a completed producer need no special case.
 func (s *Subscription) Next(n int) error {
+	if !s.made() {
+		return errUnmadeSubscription
+	}
 	if n < 1 {
 		return ErrInvalidDemand
 	}
@@ -278,8 +309,8 @@ func (s *Subscription) Next(n int) error {
 // fn ends the stage, and Do returns it too; [ErrDone] ends the stage normally, and Do returns
 // nil. fn cannot emit. From a callback of the same stage Do returns [ErrSelfCall].
 func (s *Subscription) Do(ctx context.Context, fn func(context.Context) error) error {
-	if s.consumer == nil {
-		return ErrEnded
+	if !s.made() {
+		return errUnmadeSubscription
 	}
 	return s.consumer.callIn(ctx, fn)
 }
@@ -288,8 +319,8 @@ func (s *Subscription) Do(ctx context.Context, fn func(context.Context) error) e
 // when that run has ended. What is told is not bounded by demand: it is for control and results,
 // not for payload.
 func (s *Subscription) Tell(fn func(context.Context) error) error {
-	if s.consumer == nil {
-		return ErrEnded
+	if !s.made() {
+		return errUnmadeSubscription
 	}
 	return s.consumer.tellIn(fn)
 }
