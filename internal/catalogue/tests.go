@@ -8,7 +8,7 @@ var simulation = []row{
 	{id: "T3", what: "once the faults stop, every event is accounted for", tests: []string{"stage.TestRandomFaults"}},
 	{id: "T4", what: "the same seed is the same trace", tests: []string{"stage.TestRandomGraphs"}},
 	{id: "T5", what: "sinks stop one by one and go on in another order", tests: []string{"stage.TestRandomGraphs"}},
-	{id: "T6", what: "each dispatcher does what its naive model does", tests: []string{"stage/stagetest.TestDispatchersOfThisModule"}},
+	{id: "T6", what: "each dispatcher does what its naive model does", ci: 300_000, long: 3_000_000, unit: "sequences", tests: []string{"stage.TestDemandDispatcherIsTheNaiveOne", "stage.TestBroadcastDispatcherIsTheNaiveOne", "stage.TestPartitionDispatcherIsTheNaiveOne"}, note: "100,000 for each of the three; TestDispatchersOfThisModule plays the rules D1 to D7 besides"},
 	{id: "T7", what: "planted bugs are found", tests: []string{"stage/stagetest.TestWhatIsPlantedIsFound"}},
 	{id: "T8", what: "what should happen now and then does", tests: []string{"stage.TestRandomFaults"}},
 	{id: "T9", what: "the counter of demand is linearizable", tests: []string{"stage.TestAskFromAnyGoroutineIsCreditedToTheConsumer"}},

@@ -11,23 +11,28 @@ import (
 	"github.com/go-genstage/genstage/internal/testargs"
 )
 
-// Rounds returns how much a test is to do: ci, with -args -long long, with -short a tenth of ci.
+// Rounds returns how much a test is to do: ci when the run is counted (the variable CATALOGUE names a folder), long with
+// -args -long, and else a tenth of ci, a hundredth with -short; but 1 at least.
 func Rounds(ci, long int) int {
 	switch {
 	case testargs.Long():
 		return long
+	case folder() != "":
+		return ci
 	case testing.Short():
-		return max(1, ci/10)
+		return max(1, ci/100)
 	}
-	return ci
+	return max(1, ci/10)
 }
+
+func folder() string { return os.Getenv("CATALOGUE") }
 
 // Report says that the test has done n of what the row of internal/catalogue with this id counts: seeds, rounds, cells.
 // When the variable CATALOGUE names a folder, it is written down there as soon as the test has passed. A test calls it
 // once for an id; subtests may each call it for their own share.
 func Report(t testing.TB, id string, n int) {
 	t.Helper()
-	dir := os.Getenv("CATALOGUE")
+	dir := folder()
 	if dir == "" {
 		return
 	}
