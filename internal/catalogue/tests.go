@@ -11,7 +11,7 @@ var simulation = []row{
 	{id: "T6", what: "each dispatcher does what its naive model does", ci: 300_000, long: 3_000_000, unit: "sequences", tests: []string{"stage.TestDemandDispatcherIsTheNaiveOne", "stage.TestBroadcastDispatcherIsTheNaiveOne", "stage.TestPartitionDispatcherIsTheNaiveOne"}, note: "100,000 for each of the three; TestDispatchersOfThisModule plays the rules D1 to D7 besides"},
 	{id: "T7", what: "planted bugs are found", tests: []string{"stage/stagetest.TestWhatIsPlantedIsFound"}},
 	{id: "T8", what: "what should happen now and then does", tests: []string{"stage.TestRandomFaults"}},
-	{id: "T9", what: "the counter of demand is linearizable", tests: []string{"stage.TestAskFromAnyGoroutineIsCreditedToTheConsumer"}},
+	{id: "T9", what: "the counter of demand is linearizable", tests: []string{"stage.TestAsksAreLinearizable"}, ci: 10_000, long: 200_000, unit: "histories of 24 steps"},
 	{id: "T10", what: "a standstill is idle, starved or dead", tests: []string{"stage.TestRandomFaults"}},
 }
 
