@@ -89,9 +89,11 @@ type complaints struct {
 	fatal bool
 }
 
-func (c *complaints) Helper()                           {}
-func (c *complaints) Errorf(format string, args ...any) { c.said = append(c.said, fmt.Sprintf(format, args...)) }
-func (c *complaints) Logf(string, ...any)               {}
+func (c *complaints) Helper() {}
+func (c *complaints) Errorf(format string, args ...any) {
+	c.said = append(c.said, fmt.Sprintf(format, args...))
+}
+func (c *complaints) Logf(string, ...any) {}
 
 func (c *complaints) Fatalf(format string, args ...any) {
 	c.fatal = true
