@@ -29,7 +29,7 @@ var demand = []row{
 }
 
 var userCode = []row{
-	{id: "T21", what: "every user function in every kind of stage fails in every way", tests: []string{"stage.TestFailureOfAStageAlone", "stage.TestFailureOfAMember", "stage.TestSupervisorEveryEndOfAChild"}},
+	{id: "T21", what: "every user function in every kind of stage fails in every way", tests: []string{"stage.TestFailureOfAStageAlone", "stage.TestFailureOfAMember", "stage.TestEveryOtherFunctionFailsInEveryWay", "stage.TestSupervisorEveryEndOfAChild"}, ci: 800, long: 800, unit: "cells"},
 	{id: "T22", what: "a poison event among ten thousand", tests: []string{"stage.TestSupervisorMaxAttempts"}, ci: 10_000, long: 10_000, unit: "events"},
 	{id: "T23", what: "a callback that never returns", tests: []string{"stage.TestStopDeadline"}},
 	{id: "T24", what: "the late result of an abandoned callback", tests: []string{"stage.TestStopDeadline"}},
@@ -50,11 +50,11 @@ var lifecycle = []row{
 	{id: "T36", what: "every method at the wrong time", tests: []string{"stage.TestBeforeRunAndAfterTheEnd", "stage.TestZeroValues"}},
 	{id: "T37", what: "cancel out of order", tests: []string{"stage.TestCancelInAnyOrder", "stage.TestCrashAfterCancel"}, ci: 10_000, long: 200_000, unit: "seeds"},
 	{id: "T38", what: "Resubscribe leaves no gap", tests: []string{"stage.TestResubscribeDuringTraffic"}, ci: 5_000, long: 100_000, unit: "seeds"},
-	{id: "T39", what: "one-for-one, rest-for-one, one-for-all", tests: []string{"stage.TestSupervisorEveryEndOfAChild"}},
-	{id: "T40", what: "the intensity of restarts is exact", tests: []string{"stage.TestSupervisorIntensityIsExact"}},
-	{id: "T41", what: "backoff spreads a thousand that fail together", tests: []string{"stage.TestSupervisorBackoffSpreads"}},
-	{id: "T42", what: "crashes while restarting and stopping", tests: []string{"stage.TestSupervisorStorm"}},
-	{id: "T43", what: "subscribing while the producer restarts", tests: []string{"stage.TestDeclaredSubscriptionWaitsForTheNextRun"}},
+	{id: "T39", what: "one-for-one, rest-for-one, one-for-all", tests: []string{"stage.TestSupervisorStopsAndStartsAsOTP"}},
+	{id: "T40", what: "the intensity of restarts is exact", tests: []string{"stage.TestSupervisorOfStagesIntensityIsExact", "stage.TestSupervisorIntensityIsExact"}},
+	{id: "T41", what: "backoff spreads a thousand that fail together", tests: []string{"stage.TestSupervisorSpreadsRestarts", "stage.TestSupervisorBackoffSpreads"}},
+	{id: "T42", what: "crashes while restarting and stopping", tests: []string{"stage.TestSupervisorStopStartsNothing", "stage.TestSupervisorStopDuringARestart", "stage.TestSupervisorOnInitFailsAtARestart", "stage.TestSupervisorOnTerminatePanics", "stage.TestSupervisorRunAndStopStorm"}},
+	{id: "T43", what: "subscribing while the producer restarts", tests: []string{"stage.TestSupervisorSubscriptionsOfOutsidersComeBack", "stage.TestAloneSubscriptionComesBack"}},
 }
 
 var load = []row{
