@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/go-genstage/genstage/internal/goid"
+	"github.com/go-genstage/genstage/internal/hop"
 )
 
 // call is one Do or Tell on its way to a stage.
@@ -164,6 +165,10 @@ func (r *run[In, Out]) do(ctx context.Context, what string, after bool, fn func(
 		}
 		defer caller.waitedFor()
 	}
+	turn := func() {}
+	if r.hop != nil {
+		turn = hop.Turn(r.ctx, what)
+	}
 	c := &call[Out]{fn: fn, after: after, done: make(chan struct{})}
 	if !r.box.Post(message[In]{kind: msgCall, arg: c}) {
 		return r.refusal(what, ErrEnded)
@@ -171,6 +176,7 @@ func (r *run[In, Out]) do(ctx context.Context, what string, after bool, fn func(
 	select {
 	case <-c.done:
 	case <-ctx.Done():
+		turn()
 		if c.state.CompareAndSwap(callWaiting, callGivenUp) {
 			return cause(ctx)
 		}

@@ -50,7 +50,7 @@ type begun struct {
 // goroutine waits, and then the child itself. It ends with the child; the run waits for what it
 // sends at its end.
 func (k *children[In]) live(c *child[In], wait func(), up chan<- begun) {
-	if wait != nil {
+	if wait != nil && up == nil {
 		wait()
 	}
 	c.goroutine.Store(goid.Current())
@@ -87,6 +87,9 @@ func (k *children[In]) live(c *child[In], wait func(), up chan<- begun) {
 		}
 		callback = "child"
 		up <- begun{running: true}
+		if wait != nil {
+			wait()
+		}
 	}
 	if err = ctx.Err(); err == nil { // else it was stopped before it began
 		err = run(ctx)

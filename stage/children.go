@@ -91,7 +91,7 @@ func (k *children[In]) launch(c *child[In]) begun {
 	}
 	up := make(chan begun, 1)
 	before := k.callback.Swap(uint32(inStart))
-	go k.live(c, nil, up) // the stage goroutine waits for its start
+	go k.live(c, hop.Join(k.ctx, "child"), up) // the stage goroutine waits for its start
 	b := <-up
 	k.callback.Store(before)
 	return b

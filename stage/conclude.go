@@ -175,9 +175,9 @@ func (r *run[In, Out]) goDown() {
 	for _, e := range r.edges {
 		r.spared = r.spared && e.options.mode == CancelTemporary
 	}
-	for id, e := range r.edges {
+	for _, e := range r.subscribers() {
 		r.mu.Lock()
-		delete(r.edges, id)
+		delete(r.edges, e.id)
 		r.gone = append(r.gone, &e.Subscription)
 		r.mu.Unlock()
 		if r.verdict.completed {

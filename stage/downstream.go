@@ -1,9 +1,12 @@
 package stage
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -270,7 +273,7 @@ func (r *run[In, Out]) allBegun() bool {
 	}
 	if !r.toldAll {
 		r.toldAll, r.notBegun = true, 0
-		for _, e := range r.edges {
+		for _, e := range r.subscribers() {
 			sent := e.sent.Load()
 			if e.begun != sent {
 				r.notBegun++
@@ -287,6 +290,11 @@ func (r *run[In, Out]) allBegun() bool {
 // somethingWaits reports whether something was emitted, and not dispatched, that somebody may still get.
 func (r *run[In, Out]) somethingWaits() bool {
 	return r.buf.Len() > 0 || r.buf.Marks() > 0 || len(r.kept) > 0 || r.queueing != nil && r.queueing.Deliverable() > 0
+}
+
+// subscribers returns the edges in the order in which they were accepted.
+func (r *run[In, Out]) subscribers() []*edge[Out] {
+	return slices.SortedFunc(maps.Values(r.edges), func(a, b *edge[Out]) int { return cmp.Compare(a.id, b.id) })
 }
 
 // tell posts a message other than events to a subscriber.

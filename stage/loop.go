@@ -152,12 +152,17 @@ func (r *run[In, Out]) take() bool {
 }
 
 // park waits for the bell, the poll timer or the channel of FromChannel. Nothing else blocks a running
-// stage but the functions of its user.
+// stage but the functions of its user. The mailbox comes first.
 func (r *run[In, Out]) park() {
 	wanted := r.parkOn()
 	if r.timer == nil && wanted == nil {
 		<-r.box.Bell()
 		return
+	}
+	select {
+	case <-r.box.Bell():
+		return
+	default:
 	}
 	var tick <-chan time.Time
 	if r.timer != nil {
@@ -336,7 +341,7 @@ func (r *run[In, Out]) stopNow(inside func(*handle) bool) {
 
 // The launcher's phases.
 
-func (r *run[In, Out]) initialize() error {
+func (r *run[In, Out]) initialize(func()) error {
 	r.box.Post(message[In]{kind: msgInit})
 	<-r.ready
 	select {

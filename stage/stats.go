@@ -126,7 +126,7 @@ func (r *run[In, Out]) stats() Stats {
 		inHand += e.holdable.Load()
 		s.Upstreams = append(s.Upstreams, e.stats())
 	}
-	for _, e := range r.edges {
+	for _, e := range r.subscribers() {
 		s.Downstreams = append(s.Downstreams, e.stats())
 	}
 	for _, sub := range r.gone {

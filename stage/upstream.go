@@ -322,9 +322,16 @@ func (r *run[In, Out]) cancelOutside(inside func(*handle) bool) {
 // begun.
 func (r *run[In, Out]) leaveUpstreams(end *ending) {
 	unbegun := map[*Subscription][]In{}
+	var order []*Subscription // of the keys, as their events came
+	leave := func(sub *Subscription, events []In) {
+		if unbegun[sub] == nil {
+			order = append(order, sub)
+		}
+		unbegun[sub] = append(unbegun[sub], events...)
+	}
 	if rest := r.hand.events[r.hand.n:]; len(rest) > 0 {
 		r.queued.Add(-int64(len(rest)))
-		unbegun[r.hand.sub] = append(unbegun[r.hand.sub], rest...)
+		leave(r.hand.sub, rest)
 		r.hand.events = r.hand.events[:r.hand.n]
 	}
 	calls := r.queue[:0]
@@ -332,7 +339,7 @@ func (r *run[In, Out]) leaveUpstreams(end *ending) {
 		switch m.kind {
 		case msgEvents:
 			r.queued.Add(-int64(len(m.events)))
-			unbegun[m.sub] = append(unbegun[m.sub], m.events...)
+			leave(m.sub, m.events)
 		case msgCall:
 			calls = append(calls, m)
 		}
@@ -354,8 +361,10 @@ func (r *run[In, Out]) leaveUpstreams(end *ending) {
 		e.observe(MessageConsumerDown, n, end.reason)
 		r.count(e.post(msgConsumerDown, e.received.Load(), end), n)
 	}
-	for sub, events := range unbegun { // of subscriptions that had ended
-		r.handBack(sub, events)
+	for _, sub := range order {
+		if events := unbegun[sub]; len(events) > 0 { // of a subscription that had ended
+			r.handBack(sub, events)
+		}
 	}
 }
 
