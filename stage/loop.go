@@ -105,6 +105,7 @@ func (r *run[In, Out]) main() {
 		}
 	}()
 	r.onGo.Store(goid.Current())
+	r.turn()
 	for r.verdict == nil {
 		r.step()
 	}
@@ -174,6 +175,7 @@ func (r *run[In, Out]) park() {
 		r.timer = nil
 		r.owed = 0 // not wake: the pause goes on doubling
 	case event, ok := <-wanted:
+		r.turn()
 		r.came(event, ok)
 	}
 }
