@@ -131,6 +131,7 @@ func (r *run[In, Out]) account(taken, queuedBefore, subscribers int) {
 		r.copies.Add(dispatched)
 	}
 	r.toldAll = false
+	r.publish() // a callback may follow, and take long
 }
 
 // cutShort books a dispatch that did not return: a dispatcher of the user's that panicked, or a function of the
@@ -305,7 +306,6 @@ func (r *run[In, Out]) serveBuffer() {
 		}
 		r.conclusions()
 		r.flush()
-		r.publish()
 	}
 }
 

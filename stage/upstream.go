@@ -200,10 +200,11 @@ func (r *run[In, Out]) changeDemand(sub *Subscription, max, min int) bool {
 
 // setDemand changes the limits of a subscription, and asks for what they allow now.
 func (r *run[In, Out]) setDemand(sub *Subscription, limits [2]int) {
-	if sub.state != subActive {
+	if sub.state == subEnded {
 		return
 	}
-	if ask := sub.account.Change(limits[0], limits[1]); ask > 0 {
+	ask := sub.account.Change(limits[0], limits[1])
+	if ask > 0 && sub.state == subActive { // else the first ask, Open, is still to come
 		sub.ask(ask)
 	}
 }

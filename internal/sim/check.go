@@ -113,7 +113,7 @@ func (n *node) parked(s stage.Stats) {
 	for _, u := range s.Upstreams {
 		n.parkedInput(u)
 	}
-	if n.in != nil && n.out == nil && s.Input.Queued > 0 {
+	if n.in != nil && n.out == nil && s.Input.Queued > 0 && !n.outlives() {
 		n.w.violate("%s waits, with %d events to begin", n.name, s.Input.Queued)
 	}
 	if n.out != nil && !n.accumulating {
@@ -121,9 +121,12 @@ func (n *node) parked(s stage.Stats) {
 	}
 }
 
+// outlives reports whether the stage may be waiting for its children to end, and do nothing else.
+func (n *node) outlives() bool { return n.o.Kind == Children && n.w.disturbed }
+
 func (n *node) parkedInput(u stage.SubscriptionStats) {
 	w := n.w
-	ending := n.o.Kind == Children && w.disturbed // it may wait for its children to end
+	ending := n.outlives()
 	if u.InMailbox > 0 && !ending {
 		w.violate("%s waits, with %d events of %s in its mailbox", n.name, u.InMailbox, u.Producer)
 	}
@@ -194,6 +197,9 @@ func (n *node) parkedOutput(s stage.Stats) {
 		return
 	}
 	waiting := s.Output.Buffered
+	if n.queue != nil {
+		waiting -= int64(n.queue.Len())
+	}
 	if waiting > 0 {
 		w.violate("%s waits, with %d events buffered and demand for %d (P2)", n.name, waiting, open)
 	}

@@ -156,6 +156,9 @@ func (n *node) called(context.Context) ([]event, error) {
 	if err != nil && !errors.Is(err, stage.ErrDone) {
 		return nil, err
 	}
+	if n.o.Kind == Channel { // its events are numbered as they are sent on the channel
+		return nil, n.noted(err)
+	}
 	return n.emitted(n.stamp(n.w.below(4)), err)
 }
 

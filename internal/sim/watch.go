@@ -216,7 +216,9 @@ func (t *tie) sending(events []event) {
 		w.violate("%s has sent %d to %s, which asked for %d (D2)", from.name, t.sends, t.to.name, t.asked)
 	}
 	w.trace.add(from.name, "%v", events)
-	w.started = true
+	if k := from.o.Kind; k == Slice || k == Queue || k == Channel { // nobody but its source makes it emit
+		w.started = true
+	}
 	t.sent = append(t.sent, events...)
 	for _, e := range events {
 		part := 0

@@ -1,0 +1,59 @@
+package stage_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-genstage/genstage/stage"
+	"github.com/stretchr/testify/require"
+)
+
+// What the simulator has found (internal/sim), each reduced to what it takes.
+
+func TestForEachBeginsNoEventAfterAbort(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var began count
+		source := stage.FromSlice(upTo(10))
+		c := stage.ForEach(func(context.Context, int) error {
+			began.Add(1)
+			time.Sleep(time.Second)
+			return nil
+		})
+		c.SubscribeTo(source, stage.MaxDemand(10), stage.MinDemand(0), stage.Cancel(stage.CancelTemporary))
+		runs := runAlone(t.Context(), source, c)
+		time.Sleep(2500 * time.Millisecond) // in the third event
+		c.Abort(errBoom)
+		require.ErrorIs(t, runs[1].wait(t), errBoom)
+		require.EqualValues(t, 3, began.Load())
+		s := c.Stats().Input
+		require.EqualValues(t, 3, s.Handled)
+		require.EqualValues(t, 7, s.HandedBack, "what it has not begun goes back")
+		abortAll(t, runs[0])
+		closed(t, source, c)
+	})
+}
+
+// A producer's OnConsumer has the subscription before its consumer knows that it was accepted.
+func TestSetDemandBeforeTheFirstAsk(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var asked []int
+		var sub *stage.Subscription
+		source := stage.NewProducer(func(_ context.Context, demand int) ([]int, error) {
+			asked = append(asked, demand)
+			return nil, nil
+		}, stage.OnConsumer(func(_ context.Context, s *stage.Subscription) error {
+			sub = s
+			return s.SetDemand(7, 3)
+		}))
+		c := newSink(0)
+		c.SubscribeTo(source, stage.MaxDemand(100))
+		runs := runAlone(t.Context(), c, source)
+		require.Equal(t, []int{7}, asked)
+		require.NoError(t, sub.SetDemand(9, 8))
+		synctest.Wait()
+		require.Equal(t, []int{7, 2}, asked)
+		abortAll(t, runs...)
+	})
+}
