@@ -6,16 +6,24 @@ import (
 	"github.com/go-genstage/genstage/internal/buffer"
 )
 
-// conclude ends the run, in this order, each step once: children end; OnTerminate; iterators and feeds are
-// let go; the mailbox refuses; events not begun go back; the neighbours are told; the end is known to
-// handle, launcher and pipeline.
+// conclude ends the run, in this order, each step once: a call that Goexit cut short is answered; children
+// end; OnTerminate; iterators and feeds are let go; the mailbox refuses; events not begun go back; the
+// neighbours are told; the end is known to handle, launcher and pipeline.
 // A step that is lost to Goexit is not repeated: a new goroutine goes on with the next (main).
 func (r *run[In, Out]) conclude() {
-	steps := [...]func(){r.endChildren, r.terminate, r.releaseSource, r.closeFeed, r.refuse, r.goUp, r.goDown, r.finalize}
+	steps := [...]func(){r.endCall, r.endChildren, r.terminate, r.releaseSource, r.closeFeed, r.refuse, r.goUp, r.goDown, r.finalize}
 	for r.concluding < len(steps) {
 		r.turn()
 		r.concluding++
 		steps[r.concluding-1]()
+	}
+}
+
+// endCall ends a Do in which Goexit was called. A child may wait for it.
+func (r *run[In, Out]) endCall() {
+	if c := r.calling; c != nil {
+		r.calling = nil
+		c.finish(r.verdict.reason)
 	}
 }
 
@@ -63,10 +71,6 @@ func (r *run[In, Out]) terminate() {
 			r.failed.Add(begun)
 		}
 		r.hand.events, r.hand.n = r.hand.events[r.hand.n:], 0
-	}
-	if c := r.calling; c != nil { // Goexit in a Do
-		r.calling = nil
-		c.finish(r.verdict.reason)
 	}
 	if hook := r.h.conf.onTerminate; hook != nil && r.initialized {
 		r.survive(r.guard(inTerminate, func() error { hook(r.verdict.reason); return nil }))

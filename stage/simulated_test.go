@@ -2,6 +2,7 @@ package stage_test
 
 import (
 	"context"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -55,5 +56,24 @@ func TestSetDemandBeforeTheFirstAsk(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, []int{7, 2}, asked)
 		abortAll(t, runs...)
+	})
+}
+
+// The call is over before the stage waits for its children: one of them waits for it.
+func TestGoexitInTheDoOfAChild(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		source := stage.FromSlice(upTo(1))
+		var c *stage.ConsumerSupervisor[int]
+		heard := make(chan error, 1)
+		c = stage.NewConsumerSupervisor(func(ctx context.Context, _ int) error {
+			err := c.Do(ctx, func(context.Context) error { runtime.Goexit(); return nil })
+			heard <- err
+			return err
+		}, quiet)
+		c.SubscribeTo(source)
+		run := start(t.Context(), stage.NewPipeline(source, c))
+		require.ErrorIs(t, run.wait(t), stage.ErrGoexit)
+		require.ErrorIs(t, <-heard, stage.ErrGoexit)
+		closed(t, source, c)
 	})
 }

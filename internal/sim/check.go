@@ -232,7 +232,7 @@ func (n *node) parkedOutput(s stage.Stats) {
 // atEnd checks what must hold when all is over.
 func (w *world) atEnd() {
 	var all []stage.Stats
-	comparable := true
+	comparable := w.byHand == 0 // nobody has sent those
 	for _, n := range w.nodes {
 		s := n.stage.Stats()
 		all = append(all, s)
@@ -286,7 +286,7 @@ func (n *node) ended(s stage.Stats) {
 	if s.Err == nil && s.Output.Lost > 0 && n.o.Dispatch != Broadcast && n.o.Dispatch != Partition {
 		w.violate("%s ended normally and lost %d events", n.name, s.Output.Lost)
 	}
-	if s.Err == nil && s.Input.Lost > 0 && !n.done {
+	if s.Err == nil && s.Input.Lost > 0 && !w.disturbed {
 		w.violate("%s ended normally and lost %d events of its input", n.name, s.Input.Lost)
 	}
 	switch {
@@ -344,11 +344,12 @@ func (w *world) legal(err error) bool {
 	return false
 }
 
-// mayLinger reports whether a stage that runs by itself has nobody who takes what it has.
+// mayLinger reports whether what runs has a stage that keeps events for subscribers to come: it runs by itself, or
+// with KeepRunning.
 func (w *world) mayLinger(r *running) bool {
 	for _, n := range w.nodes {
-		if n.stage == r.run && w.o.Layout == Apart {
-			return n.lingers()
+		if (w.o.Layout != Apart || n.stage == r.run) && (w.o.Layout == Apart || n.o.KeepRunning) && n.lingers() {
+			return true
 		}
 	}
 	return false

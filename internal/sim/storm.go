@@ -264,7 +264,7 @@ func (w *world) accumulate(who string) {
 	}
 	w.trace.add(who, "%s accumulates", n.name)
 	if n.modes.Accumulate() == nil {
-		n.accumulating = true
+		n.accumulating, n.replays = true, true
 	}
 	w.sleep(who, 20)
 	n.forward(who)

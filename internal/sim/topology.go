@@ -13,7 +13,7 @@ func (w *world) build() {
 	for i := range w.o.Stages {
 		o := &w.o.Stages[i]
 		n := &node{
-			w: w, index: i, name: w.o.name(i), o: o, accumulating: o.Accumulating && o.Kind.source(),
+			w: w, index: i, name: w.o.name(i), o: o, accumulating: o.Accumulating && o.Kind.source(), replays: o.Accumulating,
 			sent: map[int]bool{}, begun: map[int]bool{}, attempted: map[event]bool{}, lastFresh: map[int]int{},
 		}
 		w.nodes = append(w.nodes, n)

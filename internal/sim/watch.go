@@ -233,7 +233,7 @@ func (t *tie) sending(events []event) {
 			part = t.in.Part
 		}
 		from.sent[e.N] = true
-		if e.N <= from.lastFresh[part] {
+		if e.N <= from.lastFresh[part] && !from.replays {
 			w.violate("%s sends %v after %d (D5)", from.name, e, from.lastFresh[part])
 		}
 		from.lastFresh[part] = e.N
@@ -253,8 +253,9 @@ func (n *node) options() []stage.Option {
 	list := []stage.Option{
 		stage.Name(n.name), quiet,
 		stage.OnInit(func(context.Context) error {
-			err := n.call("OnInit", nil)
-			n.life.dead = err != nil && !errors.Is(err, stage.ErrDone)
+			err := errPanicked
+			defer func() { n.life.dead = err != nil && !errors.Is(err, stage.ErrDone) }()
+			err = n.call("OnInit", nil)
 			return err
 		}),
 		stage.OnTerminate(func(reason error) {

@@ -68,6 +68,7 @@ type node struct {
 	inside       string // the callback in progress
 	life         *life  // the run in progress, or the last one
 	accumulating bool
+	replays      bool // it has accumulated: what was emitted first is not what is sent first
 	done         bool // a callback has returned ErrDone, or the source has nothing more
 	stopped      bool // Stop has been called
 	fed          bool // of a queue or channel: closed
@@ -124,6 +125,7 @@ type running struct {
 var (
 	errBoom      = errors.New("boom")
 	errCancelled = errors.New("the context was cancelled")
+	errPanicked  = errors.New("a panic, or Goexit")
 )
 
 const planted = "a planted panic"
