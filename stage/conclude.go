@@ -140,6 +140,9 @@ func (r *run[In, Out]) goUp() {
 	if r.def.in == nil {
 		return
 	}
+	if !r.declaredMade && r.initialized && !r.scope.alone {
+		r.passBy()
+	}
 	r.leaveUpstreams(r.verdict)
 	for _, m := range r.queue { // only calls are left
 		r.drop(m.arg.(*call[Out]))

@@ -77,3 +77,24 @@ func TestGoexitInTheDoOfAChild(t *testing.T) {
 		closed(t, source, c)
 	})
 }
+
+// A member that ends before it has subscribed leaves its producers as if it had (R2): they would wait for ever.
+func TestAConsumerThatIsDoneBeforeItSubscribes(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		done := stage.OnInit(func(context.Context) error { return stage.ErrDone })
+		source := endless()
+		middle := relay(0)
+		middle.SubscribeTo(source)
+		last := newSink(0, done)
+		last.SubscribeTo(middle)
+		gone := &told{}
+		aside := silent(gone.onGone())
+		other := newSink(0, done)
+		other.SubscribeTo(aside)
+		run := start(t.Context(), stage.NewPipeline(last, source, middle, other, aside))
+		require.NoError(t, run.wait(t))
+		require.ErrorIs(t, source.Stats().Err, stage.ErrShutdown)
+		require.Len(t, gone.list(), 1)
+		closed(t, source, middle, last, other, aside)
+	})
+}

@@ -54,6 +54,24 @@ func (r *run[In, Out]) connectDeclared() {
 	r.checkConnected()
 }
 
+// passBy makes the declared subscriptions of a stage that ends before it could, to be left at once: a producer of
+// the same pipeline must not wait for it (R2).
+func (r *run[In, Out]) passBy() {
+	r.h.mu.Lock()
+	declared := r.def.in.declared[:len(r.def.in.declared):len(r.def.in.declared)]
+	r.h.mu.Unlock()
+	for _, d := range declared {
+		e := r.newEdge(d)
+		r.observe(Message{Kind: MessageSubscribe, From: r.name(), To: e.Producer(), Sub: &e.Subscription})
+		if e.source.attach(e) == attachedToRun {
+			e.state = subPending
+			r.mu.Lock()
+			r.ups = append(r.ups, e)
+			r.mu.Unlock()
+		}
+	}
+}
+
 // checkConnected tells the launcher when nothing is unanswered.
 func (r *run[In, Out]) checkConnected() {
 	if r.declaredMade && r.unanswered == 0 && !r.isConnected {

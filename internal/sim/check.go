@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 
 	"github.com/go-genstage/genstage/stage"
 	"github.com/go-genstage/genstage/stage/stagetest"
@@ -14,6 +15,9 @@ func (w *world) quiescent() {
 	for _, n := range w.nodes {
 		s := n.stage.Stats()
 		for _, fault := range stagetest.Faults(s) {
+			if s.Callback != "" && n.o.Dispatch == Broadcast && strings.Contains(fault, "copies") {
+				continue // the end of a subscriber that refuses may be in the mailbox
+			}
 			w.violate("ledger: %s", fault)
 		}
 		if n.life == nil || !s.Running {
@@ -111,9 +115,9 @@ func (n *node) counted(s stage.Stats) {
 // parked holds a stage that waits for messages against what would be unmet.
 func (n *node) parked(s stage.Stats) {
 	for _, u := range s.Upstreams {
-		n.parkedInput(u)
+		n.parkedInput(s, u)
 	}
-	if n.in != nil && n.out == nil && s.Input.Queued > 0 && !n.outlives() {
+	if n.in != nil && n.out == nil && s.Input.Queued > 0 && !n.outlives(s) {
 		n.w.violate("%s waits, with %d events to begin", n.name, s.Input.Queued)
 	}
 	if n.out != nil && !n.accumulating {
@@ -122,11 +126,13 @@ func (n *node) parked(s stage.Stats) {
 }
 
 // outlives reports whether the stage may be waiting for its children to end, and do nothing else.
-func (n *node) outlives() bool { return n.o.Kind == Children && n.w.disturbed }
+func (n *node) outlives(s stage.Stats) bool {
+	return n.o.Kind == Children && s.Input.InHand > 0 && !n.w.undisturbed()
+}
 
-func (n *node) parkedInput(u stage.SubscriptionStats) {
+func (n *node) parkedInput(s stage.Stats, u stage.SubscriptionStats) {
 	w := n.w
-	ending := n.outlives()
+	ending := n.outlives(s)
 	if u.InMailbox > 0 && !ending {
 		w.violate("%s waits, with %d events of %s in its mailbox", n.name, u.InMailbox, u.Producer)
 	}

@@ -1,6 +1,10 @@
 package sim
 
-import "github.com/go-genstage/genstage/stage"
+import (
+	"fmt"
+
+	"github.com/go-genstage/genstage/stage"
+)
 
 // Standstill says why nothing moves.
 type Standstill uint8
@@ -51,6 +55,16 @@ func starves(s stage.Stats) bool {
 	}
 	emits := s.Kind == "producer" || s.Kind == "producer-consumer"
 	return open > 0 && s.Output.Buffered+s.Input.Queued > 0 || !emits && s.Input.Queued > 0
+}
+
+// leftovers names the stages that still run, with what they wait for.
+func (w *world) leftovers() (list []string) {
+	for _, n := range w.nodes {
+		if s := n.stage.Stats(); s.Running {
+			list = append(list, fmt.Sprintf("%s %s in %+v out %+v up %+v down %+v", n.name, s.Callback, s.Input, s.Output, s.Upstreams, s.Downstreams))
+		}
+	}
+	return list
 }
 
 // classify is Classify over the stages of a simulation, and counts what it found.

@@ -72,7 +72,7 @@ func (w *world) direct() {
 	}
 	w.end()
 	if !w.wait(time.Minute) {
-		w.violate("the runs do not end: %v", w.classify())
+		w.violate("the runs do not end: %v; %v", w.classify(), w.leftovers())
 		w.giveUp()
 	}
 	w.over = true
