@@ -2,6 +2,7 @@ package stage_test
 
 import (
 	"context"
+	"iter"
 	"runtime"
 	"testing"
 	"testing/synctest"
@@ -96,5 +97,34 @@ func TestAConsumerThatIsDoneBeforeItSubscribes(t *testing.T) {
 		require.ErrorIs(t, source.Stats().Err, stage.ErrShutdown)
 		require.Len(t, gone.list(), 1)
 		closed(t, source, middle, last, other, aside)
+	})
+}
+
+// The batch of an expansion is in hand until the sequence has ended, also when its subscription ends before.
+func TestTheBatchOfAnExpansionStaysInHand(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		source := stage.FromSlice(upTo(2))
+		x := stage.NewExpander(func(_ context.Context, events []int, _ *stage.Subscription) iter.Seq2[int, error] {
+			return func(yield func(int, error) bool) {
+				for range 10 {
+					if !yield(events[0], nil) {
+						return
+					}
+				}
+			}
+		})
+		x.SubscribeTo(source)
+		var sub *stage.Subscription
+		slow := stage.NewConsumer(func(context.Context, []int, *stage.Subscription) error { return nil },
+			stage.OnSubscribe(func(_ context.Context, s *stage.Subscription) error { sub = s; return s.Ask(3) }))
+		slow.SubscribeTo(x, stage.Manual())
+		run := start(t.Context(), stage.NewPipeline(source, x, slow))
+		require.NoError(t, x.Do(t.Context(), func(context.Context) ([]int, error) { return nil, stage.ErrDone }))
+		synctest.Wait()
+		require.EqualValues(t, 2, x.Stats().Input.InHand)
+		ledger(t, source, x, slow)
+		require.NoError(t, sub.Ask(100))
+		require.NoError(t, run.wait(t))
+		closed(t, source, x, slow)
 	})
 }

@@ -85,6 +85,7 @@ type tally struct {
 	copies, dropped, keptEvents, spokenFor, buffered                atomic.Int64 // written by the stage goroutine
 	tells                                                           atomic.Int64
 	running, forwarding                                             atomic.Bool
+	inCallback                                                      atomic.Pointer[Subscription] // of the last chunk; written by the stage goroutine
 
 	mu sync.Mutex // guards writes to intake.ups, outlet.edges and gone; only the stage goroutine writes
 
@@ -117,13 +118,15 @@ func (r *run[In, Out]) stats() Stats {
 		s.Children = r.kids.counts()
 	}
 	inHand := r.heldNow.Load()
+	if sub := r.inCallback.Load(); sub != nil {
+		inHand += sub.holdable.Load()
+	}
 	r.mu.Lock()
 	if r.endedAs != nil {
 		s.Err = r.endedAs.reason
 		s.WaitingTells = 0 // what is told now is being refused
 	}
 	for _, e := range r.ups {
-		inHand += e.holdable.Load()
 		s.Upstreams = append(s.Upstreams, e.stats())
 	}
 	for _, e := range r.subscribers() {

@@ -183,7 +183,11 @@ func (w *world) stopRun(r *running) {
 	var err error
 	w.block("director", func() { err = r.run.Stop(ctx) })
 	w.trace.add("director", "has stopped %s%s", r.name, said(err))
-	if ctx.Err() != nil && !w.mayLinger(r) {
+	if ctx.Err() == nil {
+		return
+	}
+	w.disturbed = true // it has aborted
+	if !w.mayLinger(r) {
 		w.violate("Stop of %s: %v", r.name, err)
 	}
 }

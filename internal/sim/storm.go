@@ -78,6 +78,7 @@ func (w *world) join(who string) {
 	ctx, cancel := w.timeout(30)
 	defer cancel()
 	w.trace.add(who, "%s joins %s", n.name, from.name)
+	w.disturbed = true // if there is no such stage any more, it acts by its mode
 	var err error
 	w.block(who, func() { _, err = n.in.Subscribe(ctx, src, opts...) })
 	w.answered(who, err)
