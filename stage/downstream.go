@@ -102,6 +102,7 @@ func (r *run[In, Out]) subscribed(e *edge[Out]) {
 		r.admitting = nil
 		if errors.Is(err, ErrRefused) {
 			r.tell(e, msgRefused, 0, err)
+			r.turnedAway(e)
 			return
 		}
 		if err != nil {
@@ -114,6 +115,7 @@ func (r *run[In, Out]) subscribed(e *edge[Out]) {
 		err = fmt.Errorf("%w: %w", ErrRefused, err)
 		r.tell(e, msgRefused, 0, err)
 		r.callConsumerGone(e, Cancellation{Kind: Cancelled, Reason: err})
+		r.turnedAway(e)
 		return
 	}
 	e.served, e.joined = r, r.dispatched.Load()
@@ -123,6 +125,15 @@ func (r *run[In, Out]) subscribed(e *edge[Out]) {
 	r.mu.Unlock()
 	r.flushing = true
 	r.tell(e, msgAccepted, 0, nil)
+}
+
+// turnedAway counts a refused subscriber as one that has gone (R2), if it is a member that was declared: nobody
+// else may ever come.
+func (r *run[In, Out]) turnedAway(e *edge[Out]) {
+	if !e.dynamic && e.in == r.scope.id() {
+		r.hadConsumer = true
+		r.checkAbandoned()
+	}
 }
 
 // mine returns the edge of sub if it is one of this run's subscribers.

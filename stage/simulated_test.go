@@ -128,3 +128,56 @@ func TestTheBatchOfAnExpansionStaysInHand(t *testing.T) {
 		closed(t, source, x, slow)
 	})
 }
+
+// "Begun all" is about what came before the question, not about what has arrived since (C3): else the producer
+// ends while some of its events are in a queue, and nobody is there to take them back.
+func TestBegunAllDoesNotCountWhatCameAfterTheQuestion(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var up, down *stage.Subscription
+		source := stage.FromSlice(upTo(4))
+		middle := relay(0, stage.OnSubscribe(func(_ context.Context, s *stage.Subscription) error { up = s; return s.Ask(1) }))
+		middle.SubscribeTo(source, stage.Manual())
+		last := newSink(0, stage.OnSubscribe(func(_ context.Context, s *stage.Subscription) error { down = s; return nil }))
+		last.SubscribeTo(middle, stage.Manual(), stage.Cancel(stage.CancelTemporary))
+		runs := runAlone(t.Context(), source, middle, last)
+		victim := newSink(time.Minute)
+		victim.SubscribeTo(source, stage.MaxDemand(3), stage.MinDemand(2))
+		runs = append(runs, runAlone(t.Context(), victim)...) // begins 1; 2 and 3 wait
+		require.NoError(t, up.Ask(2))
+		victim.Abort(errBoom)
+		require.ErrorIs(t, runs[3].wait(t), errBoom) // 2 and 3 go back, and to middle
+		synctest.Wait()
+		require.EqualValues(t, 3, middle.Stats().Input.Queued)
+
+		require.NoError(t, down.Ask(1))
+		synctest.Wait()
+		require.EqualValues(t, 2, middle.Stats().Input.Queued)
+		require.True(t, source.Stats().Running, "2 and 3 are not begun")
+		middle.Abort(errBoom)
+		require.ErrorIs(t, runs[1].wait(t), errBoom)
+		synctest.Wait()
+		require.EqualValues(t, 2, source.Stats().Output.Buffered, "they have come back")
+		abortAll(t, runs...)
+		closed(t, source, middle, last, victim)
+	})
+}
+
+// A declared subscriber that is refused has been one, for R2.
+func TestAProducerWhoseOnlySubscriberIsRefused(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		for _, how := range []string{"by the dispatcher", "by OnConsumer"} {
+			refuse := stage.OnConsumer(func(context.Context, *stage.Subscription) error {
+				if how == "by OnConsumer" {
+					return stage.ErrRefused
+				}
+				return nil
+			})
+			source := endless(refuse)
+			source.DispatchWith(stage.PartitionBy(func(n int) int { return n % 2 }, 0, 1))
+			c := newSink(0)
+			c.SubscribeTo(stage.Partition(source, 7), stage.Cancel(stage.CancelTemporary))
+			require.NoError(t, start(t.Context(), stage.NewPipeline(source, c)).wait(t), how)
+			require.ErrorIs(t, source.Stats().Err, stage.ErrShutdown, how)
+		}
+	})
+}

@@ -235,9 +235,8 @@ func (r *run[In, Out]) heard(m message[In]) {
 	}
 	switch m.kind {
 	case msgThatIsAll:
-		received := m.sub.received.Load()
-		m.sub.observe(MessageBegunAll, received, nil)
-		m.sub.post(msgBegunAll, received, nil)
+		m.sub.observe(MessageBegunAll, m.n, nil)
+		m.sub.post(msgBegunAll, m.n, nil)
 	case msgComplete:
 		if e.state == subWaiting || e.state == subPending { // the run that it waited for completed meanwhile
 			r.accepted(m.sub)
