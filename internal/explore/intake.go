@@ -75,7 +75,10 @@ func (n *node) heard(m message) {
 	}
 	switch m.kind {
 	case stage.MessageThatIsAll:
-		s.up(message{kind: stage.MessageBegunAll, n: s.received})
+		if n.w.plan.Wrong == Careless {
+			m.n = s.received
+		}
+		s.up(message{kind: stage.MessageBegunAll, n: m.n})
 	case stage.MessageRefused: // it came too late
 		n.endSubscription(s, s.producer.out.completed)
 	default:

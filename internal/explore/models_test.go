@@ -55,6 +55,13 @@ func chain(p plan) plan {
 	return p
 }
 
+// beside is a chain whose producer has a consumer more.
+func beside(p plan) plan {
+	p = chain(p)
+	p.Beside = true
+	return p
+}
+
 var models = []struct {
 	name string
 	plan plan
@@ -85,7 +92,9 @@ var models = []struct {
 	{"chain, K=4, ends, max 3", chain(plan{Events: 4, Ends: true, Max: 3, Min: 1}), false},
 	{"chain, K=2, stop, crash", chain(plan{Events: 2, Ends: true, Stop: true, Crashes: 1}), false},
 	{"chain, K=2, stop, cancel", chain(plan{Events: 2, Ends: true, Stop: true, Cancels: 1, Again: true}), false},
+	{"chain with a consumer beside it, K=2, ends", beside(plan{Events: 2, Ends: true, Max: 1}), false},
 
+	{"chain with a consumer beside it, K=2, ends, crash", beside(plan{Events: 2, Ends: true, Max: 1, Crashes: 1}), true},
 	{"demand, K=4, cancel, crash", star(plan{Events: 4, Cancels: 1, Crashes: 1}), true},
 	{"demand, K=5, cancel, crash", star(plan{Events: 5, Cancels: 1, Crashes: 1}), true},
 	{"demand, K=5, max 3, cancel, crash", star(plan{Events: 5, Max: 3, Min: 1, Cancels: 1, Crashes: 1}), true},
@@ -133,11 +142,15 @@ func TestABrokenRuleIsFound(t *testing.T) {
 		{"no down", explore.NoDown, star(plan{Events: 2, Ends: true, Crashes: 1, Restart: true}), "state 2"},
 		{"overtake", explore.Overtake, chain(plan{Events: 2, Ends: true, Max: 1, Crashes: 1}), "not begun"},
 		{"hasty", explore.Hasty, star(plan{Events: 2, Ends: true, Crashes: 1, Restart: true}), "lost"},
+		{"careless", explore.Careless, beside(plan{Events: 2, Ends: true, Crashes: 2}), "not told"},
 		{"restless", explore.Restless, chain(plan{Events: 4, Max: 2}), "nobody waits for"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if raceEnabled {
 				t.Skip("a plain value has no races")
+			}
+			if c.wrong == explore.Careless && !testargs.Long() {
+				t.Skip("-args -long: it takes 220,000 states to find")
 			}
 			right := explore.Search(explore.New(&c.plan), 20_000)
 			require.NoError(t, right.Violation, "%s", right)

@@ -10,6 +10,7 @@ type Plan struct {
 
 	Max, Min  int
 	Middle    bool // a producer-consumer between the producer and the consumers
+	Beside    bool // besides that one, a consumer of the producer
 	Consumers int
 	Wants     []func(event int) bool                // by consumer, for [stage.Where]; nil: everything
 	Keys      []any                                 // by consumer, for [stage.Partition]; nil: none
@@ -45,6 +46,8 @@ const (
 	Overtake
 	// Hasty completes as soon as the buffer is empty, and does not wait until all has been begun.
 	Hasty
+	// Careless answers "that is all" for what has come after the question as well.
+	Careless
 	// Restless begins input while its own consumers ask for nothing.
 	Restless
 )

@@ -34,6 +34,9 @@ func New(p *Plan) Model {
 	for i := range p.Consumers {
 		w.add(fmt.Sprintf("consumer %d", i), &intake{source: last, place: i}, nil)
 	}
+	if p.Beside {
+		w.add("beside", &intake{source: w.nodes[0]}, nil)
+	}
 	last.open(p.Dispatch)
 	w.nodes[0].life = running
 	return w
