@@ -322,7 +322,7 @@ func TestASlowConsumerSlowsNobodyDown(t *testing.T) {
 				sinks, all = append(sinks, s), append(all, s)
 			}
 			if slow {
-				s := newSink(time.Hour)
+				s := newSink(time.Hour, stage.Grace(2*time.Hour))
 				s.SubscribeTo(p, stage.MaxDemand(10))
 				all = append(all, s)
 			}
