@@ -140,7 +140,7 @@ func TestBegunAllDoesNotCountWhatCameAfterTheQuestion(t *testing.T) {
 		last := newSink(0, stage.OnSubscribe(func(_ context.Context, s *stage.Subscription) error { down = s; return nil }))
 		last.SubscribeTo(middle, stage.Manual(), stage.Cancel(stage.CancelTemporary))
 		runs := runAlone(t.Context(), source, middle, last)
-		victim := newSink(time.Minute)
+		victim := newSink(time.Minute, stage.Grace(time.Hour))
 		victim.SubscribeTo(source, stage.MaxDemand(3), stage.MinDemand(2))
 		runs = append(runs, runAlone(t.Context(), victim)...) // begins 1; 2 and 3 wait
 		require.NoError(t, up.Ask(2))

@@ -103,6 +103,7 @@ func (n *node) Discarded([]int)           { n.w.violated("%s: an unlimited queue
 func (n *node) Refuse(id stage.SubID, err error) {
 	n.w.violated("%s: %d is refused: %v", n.name, id, err)
 }
+
 func (n *node) Admit(int, []stage.SubID) stage.Admission {
 	n.w.violated("%s: nobody is charged", n.name)
 	return stage.Refused
