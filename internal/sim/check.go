@@ -13,7 +13,11 @@ import (
 // quiescent is called when nothing moves: every stage is parked, or in a callback that waits.
 func (w *world) quiescent() {
 	for _, n := range w.nodes {
+		if n.quiet {
+			continue
+		}
 		s := n.stage.Stats()
+		n.quiet = !s.Running && s.Runs > 0 && n.inside == "" // it is not run again
 		for _, fault := range stagetest.Faults(s) {
 			if s.Callback != "" && n.o.Dispatch == Broadcast && strings.Contains(fault, "copies") {
 				continue // the end of a subscriber that refuses may be in the mailbox
