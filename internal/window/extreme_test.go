@@ -12,7 +12,8 @@ import (
 
 func TestSpansCoverAllOfTime(t *testing.T) {
 	times := []time.Time{
-		{}, time.Time{}.Add(-1), time.Time{}.Add(1),
+		{},
+		time.Time{}.Add(-1), time.Time{}.Add(1),
 		time.Unix(0, 0), time.Unix(0, -1), epoch, epoch.Add(-1), epoch.Add(123456789),
 		time.Date(-5000, 1, 1, 0, 0, 0, 0, time.UTC),
 		time.Date(9999, 12, 31, 23, 59, 59, 999999999, time.FixedZone("far", 14*3600)),
