@@ -85,6 +85,29 @@ func TestTheTimerIsThatOfTheFirstEvent(t *testing.T) {
 	require.Equal(t, [][]int{{4}}, b.Flush(nil))
 }
 
+func TestAFullBatchIsHandedOutWithItsLastEvent(t *testing.T) {
+	for _, limits := range []Limits{{Count: 2}, {Weight: 2}} {
+		b, err := New(limits, func(int) int64 { return 1 })
+		require.NoError(t, err)
+		done, err := b.Add(nil, 1, ms(0))
+		require.NoError(t, err)
+		require.Empty(t, done)
+		done, err = b.Add(done, 2, ms(0))
+		require.NoError(t, err)
+		require.Equal(t, [][]int{{1, 2}}, done)
+	}
+}
+
+func TestAClockThatGoesBackStands(t *testing.T) {
+	b, err := New[int](Limits{Within: 10 * time.Millisecond}, nil)
+	require.NoError(t, err)
+	b.Advance(nil, ms(100))
+	_, err = b.Add(nil, 1, ms(50))
+	require.NoError(t, err)
+	next, _ := b.Next()
+	require.Equal(t, ms(110), next)
+}
+
 func TestANegativeWeightIsAnError(t *testing.T) {
 	b, err := New(Limits{Weight: 5}, self)
 	require.NoError(t, err)
