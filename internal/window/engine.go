@@ -72,10 +72,11 @@ func New[T, A any](spec Spec, reduce Reducer[T, A]) (*Engine[T, A], error) {
 }
 
 // AddSource returns a new source of events. It holds the watermark back until its first event, or until it has been silent for the idle time.
-// Only windows of event time need sources.
-func (e *Engine[T, A]) AddSource(now time.Time) *Source {
+// waiting is asked before it is taken for idle: true says that it has sent something that has not been added yet, so that it was not silent at all;
+// nil if the owner adds events as they come. Only windows of event time need sources.
+func (e *Engine[T, A]) AddSource(waiting func() bool, now time.Time) *Source {
 	e.elapse(now)
-	return e.marks.add(e.now)
+	return e.marks.add(waiting, e.now)
 }
 
 // EndSource takes s away: it does not hold the watermark back any longer. With the last source the watermark moves on to the highest that any of

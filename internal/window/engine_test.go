@@ -82,7 +82,7 @@ func TestAStreamWithoutEventsHasNoWindow(t *testing.T) {
 		{Kind: Periodic, Duration: time.Second, Interval: time.Second},
 	} {
 		e, r := record(t, spec)
-		e.AddSource(sec(0))
+		e.AddSource(nil, sec(0))
 		e.Advance(sec(1000))
 		_, ok := e.Next()
 		require.False(t, ok, "%v: no timer for nothing", spec.Kind)
@@ -135,7 +135,7 @@ func TestAPeriodicWindowEndsWithItsSpan(t *testing.T) {
 
 func TestOnlyWindowsWithEventsAreEmitted(t *testing.T) {
 	e, r := record(t, Spec{Kind: Fixed, Duration: time.Second})
-	s := e.AddSource(sec(0))
+	s := e.AddSource(nil, sec(0))
 	for _, at := range []float64{0, 0.5, 100_000} {
 		require.NoError(t, e.Add(s, int(at), sec(at), sec(0)))
 	}
@@ -148,7 +148,7 @@ func TestOnlyWindowsWithEventsAreEmitted(t *testing.T) {
 func TestAJumpCostsNothing(t *testing.T) {
 	for _, kind := range []Kind{Fixed, Periodic} {
 		e, r := record(t, Spec{Kind: kind, Duration: time.Second, Interval: 1 << 62})
-		s := e.AddSource(sec(0))
+		s := e.AddSource(nil, sec(0))
 		require.NoError(t, e.Add(s, 0, sec(0), sec(0)))
 		for i, far := range []float64{100_000, 4_000_000_000} {
 			before := e.steps
@@ -162,7 +162,7 @@ func TestAJumpCostsNothing(t *testing.T) {
 
 func TestEventsOfAClosedWindowAreLate(t *testing.T) {
 	e, r := record(t, Spec{Kind: Fixed, Duration: 10 * time.Second})
-	s := e.AddSource(sec(0))
+	s := e.AddSource(nil, sec(0))
 	for i, at := range []float64{1, 11, 2, 12, 9.9, 25, 10} {
 		require.NoError(t, e.Add(s, i, sec(at), sec(0)))
 	}
@@ -174,7 +174,7 @@ func TestEventsOfAClosedWindowAreLate(t *testing.T) {
 
 func TestDisorderHoldsTheWatermarkBack(t *testing.T) {
 	e, r := record(t, Spec{Kind: Fixed, Duration: 10 * time.Second, Disorder: 5 * time.Second})
-	s := e.AddSource(sec(0))
+	s := e.AddSource(nil, sec(0))
 	for i, at := range []float64{1, 14, 9, 14.9} {
 		require.NoError(t, e.Add(s, i, sec(at), sec(0)))
 	}
@@ -190,7 +190,7 @@ func TestDisorderHoldsTheWatermarkBack(t *testing.T) {
 
 func TestLateEventsWithinTheLatenessFireAgain(t *testing.T) {
 	e, r := record(t, Spec{Kind: Fixed, Duration: 10 * time.Second, Lateness: 20 * time.Second})
-	s := e.AddSource(sec(0))
+	s := e.AddSource(nil, sec(0))
 	add := func(n int, at float64) []string {
 		require.NoError(t, e.Add(s, n, sec(at), sec(0)))
 		return r.take()
@@ -210,7 +210,7 @@ func TestLateEventsWithinTheLatenessFireAgain(t *testing.T) {
 
 func TestAnIdleSourceDoesNotHoldOthersBack(t *testing.T) {
 	e, r := record(t, Spec{Kind: Fixed, Duration: 10 * time.Second, Idle: time.Minute})
-	a, b := e.AddSource(sec(0)), e.AddSource(sec(0))
+	a, b := e.AddSource(nil, sec(0)), e.AddSource(nil, sec(0))
 	require.NoError(t, e.Add(a, 0, sec(1), sec(10)))
 	require.NoError(t, e.Add(a, 1, sec(35), sec(20)))
 	require.Empty(t, r.take(), "b may still bring something")
@@ -231,11 +231,31 @@ func TestAnIdleSourceDoesNotHoldOthersBack(t *testing.T) {
 	require.Equal(t, []string{"30-40 #0 final [1 2]"}, r.take(), "a source that has ended does not")
 }
 
+// A receiver that is slow must not take those for silent whose events it has not come to.
+func TestASourceWhoseEventsWaitIsNotIdle(t *testing.T) {
+	e, r := record(t, Spec{Kind: Fixed, Duration: 10 * time.Second, Idle: time.Minute})
+	waits := true
+	a, b := e.AddSource(nil, sec(0)), e.AddSource(func() bool { return waits }, sec(0))
+	require.NoError(t, e.Add(a, 0, sec(35), sec(59)))
+	e.Advance(sec(60))
+	require.NoError(t, e.Add(b, 1, sec(2), sec(70)))
+	require.Empty(t, r.late)
+
+	require.NoError(t, e.Add(a, 2, sec(36), sec(500)))
+	next, ok := e.Next()
+	require.True(t, ok)
+	require.Equal(t, sec(560), next, "looked at again when it may have been silent for so long")
+	require.Empty(t, r.take())
+	waits = false
+	e.Advance(sec(560))
+	require.Equal(t, []string{"0-10 #0 final [1]"}, r.take())
+}
+
 // It must not matter who falls silent first.
 func TestOnceAllSourcesAreIdleTheHighestMarkCounts(t *testing.T) {
 	for _, first := range []int{0, 1} {
 		e, r := record(t, Spec{Kind: Fixed, Duration: 10 * time.Second, Idle: time.Minute})
-		sources := []*Source{e.AddSource(sec(0)), e.AddSource(sec(0))}
+		sources := []*Source{e.AddSource(nil, sec(0)), e.AddSource(nil, sec(0))}
 		ats := []float64{5, 95}
 		require.NoError(t, e.Add(sources[first], first, sec(ats[first]), sec(0)))
 		require.NoError(t, e.Add(sources[1-first], 1-first, sec(ats[1-first]), sec(10)))
@@ -248,7 +268,7 @@ func TestOnceAllSourcesAreIdleTheHighestMarkCounts(t *testing.T) {
 
 func TestWithoutIdleTimeASilentSourceHoldsTheOthersBack(t *testing.T) {
 	e, r := record(t, Spec{Kind: Fixed, Duration: 10 * time.Second})
-	a, _ := e.AddSource(sec(0)), e.AddSource(sec(0))
+	a, _ := e.AddSource(nil, sec(0)), e.AddSource(nil, sec(0))
 	require.NoError(t, e.Add(a, 0, sec(1000), sec(0)))
 	e.Advance(sec(1e6))
 	require.Empty(t, r.take())
@@ -260,9 +280,9 @@ func TestWithoutIdleTimeASilentSourceHoldsTheOthersBack(t *testing.T) {
 
 func TestASourceThatIsAddedLaterHoldsTheOthersBack(t *testing.T) {
 	e, r := record(t, Spec{Kind: Fixed, Duration: 10 * time.Second})
-	a := e.AddSource(sec(0))
+	a := e.AddSource(nil, sec(0))
 	require.NoError(t, e.Add(a, 0, sec(1), sec(0)))
-	b := e.AddSource(sec(1))
+	b := e.AddSource(nil, sec(1))
 	require.NoError(t, e.Add(a, 1, sec(50), sec(1)))
 	require.Empty(t, r.take())
 	require.NoError(t, e.Add(b, 2, sec(2), sec(2)))
@@ -308,7 +328,7 @@ func TestEveryTriggerKeepsWhatFireReturns(t *testing.T) {
 
 func TestEveryCountsEachWindowAlone(t *testing.T) {
 	e, r := record(t, Spec{Kind: Fixed, Duration: 10 * time.Second, Disorder: time.Hour, Every: 2})
-	s := e.AddSource(sec(0))
+	s := e.AddSource(nil, sec(0))
 	for n, at := range []float64{1, 11, 2, 12, 3} {
 		require.NoError(t, e.Add(s, n, sec(at), sec(0)))
 	}
@@ -325,7 +345,7 @@ func TestTheEventThatFillsACountWindowFiresItOnce(t *testing.T) {
 
 func TestThePeriodicTriggerFiresForChangedWindows(t *testing.T) {
 	e, r := record(t, Spec{Kind: Fixed, Duration: 10 * time.Second, Disorder: time.Hour, Interval: time.Minute})
-	s := e.AddSource(sec(0))
+	s := e.AddSource(nil, sec(0))
 	add := func(n int, at, now float64) { require.NoError(t, e.Add(s, n, sec(at), sec(now))) }
 	due := func() time.Time {
 		next, ok := e.Next()
@@ -352,7 +372,7 @@ func TestThePeriodicTriggerFiresForChangedWindows(t *testing.T) {
 
 func TestAMessageFiresForChangedWindows(t *testing.T) {
 	e, r := record(t, Spec{Kind: Fixed, Duration: 10 * time.Second, Disorder: time.Hour})
-	s := e.AddSource(sec(0))
+	s := e.AddSource(nil, sec(0))
 	require.NoError(t, e.Add(s, 0, sec(11), sec(0)))
 	require.NoError(t, e.Add(s, 1, sec(1), sec(0)))
 	e.Message("flush", sec(0))
@@ -397,7 +417,7 @@ func TestCustomTriggersHaveStateOfTheirWindow(t *testing.T) {
 
 func TestWindowsEndInOrder(t *testing.T) {
 	e, r := record(t, Spec{Kind: Fixed, Duration: time.Second, Disorder: time.Hour})
-	s := e.AddSource(sec(0))
+	s := e.AddSource(nil, sec(0))
 	want := make([]string, 50)
 	for i := range 50 {
 		n := i * 43 % 50

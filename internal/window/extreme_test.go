@@ -68,7 +68,7 @@ func TestSpansBeginAtMultiplesOfTheirDuration(t *testing.T) {
 
 func TestAnEventTimeOutOfRangeIsAnError(t *testing.T) {
 	e, r := record(t, Spec{Kind: Fixed, Duration: math.MaxInt64, Lateness: math.MaxInt64, Disorder: math.MaxInt64})
-	s := e.AddSource(sec(0))
+	s := e.AddSource(nil, sec(0))
 	for _, at := range []time.Time{time.Unix(farthest+1, 0), time.Unix(-farthest-1, 0), time.Unix(math.MaxInt64, 0), time.Unix(math.MinInt64, 0)} {
 		require.ErrorIs(t, e.Add(s, 1, at, sec(0)), ErrTime)
 	}
@@ -98,7 +98,7 @@ func TestWindowsOfTheWallClockAreOneValue(t *testing.T) {
 	now := time.Now()
 	for _, kind := range []Kind{Fixed, Periodic} {
 		e, _ := record(t, Spec{Kind: kind, Duration: 1000 * time.Hour})
-		s := e.AddSource(now)
+		s := e.AddSource(nil, now)
 		require.NoError(t, e.Add(s, 1, now, now))
 		require.NoError(t, e.Add(s, 2, now.Round(0), now.Round(0)))
 		require.NoError(t, e.Add(s, 3, now.UTC(), now.UTC()))
@@ -177,7 +177,7 @@ func TestEachEventIsInOnePaneOrLate(t *testing.T) {
 			},
 		})
 		require.NoError(t, err)
-		sources := []*Source{e.AddSource(at(0)), e.AddSource(at(0))}
+		sources := []*Source{e.AddSource(nil, at(0)), e.AddSource(nil, at(0))}
 		now, n := int64(0), r.IntN(100)
 		for i := range n {
 			now += r.Int64N(8)

@@ -64,7 +64,7 @@ func play(t require.TestingT, data []byte) {
 	addSource := func(now int64) {
 		m.elapse(now)
 		m.sources = append(m.sources, &modelSource{seen: m.now})
-		sources = append(sources, e.AddSource(at(now)))
+		sources = append(sources, e.AddSource(nil, at(now)))
 	}
 	for range 1 + o.next()%4 {
 		addSource(0)

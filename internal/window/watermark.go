@@ -19,9 +19,10 @@ func (m mark) before(n mark) bool { return n.set && (!m.set || m.at.Before(n.at)
 
 // Source is one of the streams that meet in a window, with a watermark of its own. [Engine.AddSource] makes one.
 type Source struct {
-	mark mark      // newest event less the disorder
-	seen time.Time // processing time of the last event, or when it was added
-	idle bool
+	mark    mark      // newest event less the disorder
+	seen    time.Time // processing time of the last event, or when it was added
+	idle    bool
+	waiting func() bool // has it sent what has not been added yet? nil if that is not known
 }
 
 // watermark joins the marks of several sources into one, which never goes back: the smallest of all that are not idle. Once no source is left
@@ -36,8 +37,8 @@ type watermark struct {
 	due     time.Time // no source becomes idle before that time; zero if not known
 }
 
-func (w *watermark) add(now time.Time) *Source {
-	s := &Source{seen: now}
+func (w *watermark) add(waiting func() bool, now time.Time) *Source {
+	s := &Source{seen: now, waiting: waiting}
 	w.sources = append(w.sources, s)
 	return s
 }
@@ -73,7 +74,12 @@ func (w *watermark) elapse(now time.Time) {
 		return
 	}
 	for _, s := range w.sources {
-		s.idle = !now.Before(s.seen.Add(w.idle))
+		if now.Before(s.seen.Add(w.idle)) {
+			continue
+		}
+		if s.idle = s.waiting == nil || !s.waiting(); !s.idle {
+			s.seen = now // it is its receiver that has not come to it
+		}
 	}
 	w.due, _ = w.next() // events and new sources only make it later
 	w.join()
