@@ -1,0 +1,130 @@
+package flow
+
+import (
+	"context"
+	"iter"
+
+	"github.com/go-genstage/genstage/stage"
+)
+
+// worker is one stage of a layer in one run: the chain of its operations, with their state. It is
+// made in OnInit and used on the stage's goroutine only.
+type worker struct {
+	name         string
+	index, total int // which of the layer's stages it is
+	parts        int // how many partitions the next layer has; 1 where there are none
+
+	feed  func(input any)                                           // hands a batch to the front of the chain
+	take  func() []event                                            // returns what came out at its end
+	hooks []hook                                                    // of the operations that keep something back, from the front
+	tell  func(fn func(ctx context.Context) ([]event, error)) error // of the stage
+
+	ctx  context.Context      // of the callback in progress
+	from *stage.Subscription  // whose events are in hand, nil when there are none
+	push func(out event) bool // where an expander's events go, while it is pulled
+
+	timers []*timer
+
+	err  error // the first failure: nothing more is to be done
+	full bool  // nothing more is wanted, as after a Take
+}
+
+// hook is called where an operation that keeps something back has to let go of it. Hooks run from
+// the front of the chain to its back. Either function may be nil.
+type hook struct {
+	batch func()                        // a batch has passed, or a timer has fired
+	end   func()                        // the input has ended
+	gone  func(sub *stage.Subscription) // a subscription has ended, and all its events have passed
+}
+
+// chain makes the operations of a layer up to one with results of type T, for one worker: it is given
+// where those go, and returns where the input of the layer goes. The functions on the way return false
+// when nothing more is wanted.
+type chain[T any] func(w *worker, out func(v T) bool) func(input any)
+
+// fail notes the first failure and returns false, for the chain.
+func (w *worker) fail(err error) bool {
+	if w.err == nil {
+		w.err = err
+	}
+	return false
+}
+
+// handle has a batch pass through the chain, and returns what came out.
+func (w *worker) handle(ctx context.Context, input any, from *stage.Subscription) ([]event, error) {
+	w.ctx, w.from = ctx, from
+	w.feed(input)
+	w.from = nil
+	return w.passed()
+}
+
+// passed ends a batch. An error of ErrDone says that the stage has all it wants.
+func (w *worker) passed() ([]event, error) {
+	for _, h := range w.hooks {
+		if h.batch != nil && w.err == nil {
+			h.batch()
+		}
+	}
+	if w.full {
+		return w.complete(w.ctx)
+	}
+	if w.err != nil {
+		return nil, w.err
+	}
+	return w.take(), nil
+}
+
+// complete has the operations let go of everything, and returns it with ErrDone.
+func (w *worker) complete(ctx context.Context) ([]event, error) {
+	w.ctx = ctx
+	for _, h := range w.hooks {
+		if h.end != nil && w.err == nil {
+			h.end()
+		}
+		if h.batch != nil && w.err == nil {
+			h.batch()
+		}
+	}
+	if w.err != nil {
+		return nil, w.err
+	}
+	return w.take(), stage.ErrDone
+}
+
+// gone tells the operations that a subscription has ended.
+func (w *worker) gone(ctx context.Context, sub *stage.Subscription) ([]event, error) {
+	w.ctx = ctx
+	for _, h := range w.hooks {
+		if h.gone != nil && w.err == nil {
+			h.gone(sub)
+		}
+	}
+	return w.passed()
+}
+
+// expand has a batch pass through the chain as its results are pulled.
+func (w *worker) expand(ctx context.Context, input any, from *stage.Subscription) iter.Seq2[event, error] {
+	return func(yield func(event, error) bool) {
+		left := false
+		w.ctx, w.from = ctx, from
+		w.push = func(out event) bool {
+			left = left || !yield(out, nil)
+			return !left
+		}
+		w.feed(input)
+		w.from = nil
+		if left {
+			return
+		}
+		if _, err := w.passed(); err != nil {
+			yield(event{}, err)
+		}
+	}
+}
+
+// terminate ends what would outlive the run.
+func (w *worker) terminate() {
+	for _, t := range w.timers {
+		t.stop()
+	}
+}
