@@ -1,15 +1,15 @@
 package flow
 
-// event is what crosses the edges inside a flow: a value's place in a batch. The stages of all
+// event is what crosses the edges inside a flow: a value's place in a block. The stages of all
 // layers can thus be of one type, and a value is not boxed.
 type event struct {
-	in   *batch
+	in   *block
 	at   int32 // the place
 	part int32 // the partition that the sender has chosen; 0 where there are none
 }
 
-// batch is the values that a stage emitted together. It is not modified once its events are out.
-type batch struct {
+// block is the values that a stage emitted together. It is not modified once its events are out.
+type block struct {
 	values any // a []T; in an ordered layer a parcel, whose event stands for all of it
 }
 
@@ -34,7 +34,7 @@ func (c *column[T]) take() []event {
 	if len(values) == 0 {
 		return nil
 	}
-	b := &batch{values: values}
+	b := &block{values: values}
 	events := make([]event, len(values))
 	for i, v := range values {
 		events[i] = event{in: b, at: int32(i)}
@@ -46,21 +46,21 @@ func (c *column[T]) take() []event {
 }
 
 // single makes an event of one value, for expanders, whose values go out one by one. The values
-// share batches nevertheless: a place is written once, before its event is out.
+// share blocks nevertheless: a place is written once, before its event is out.
 type single[T any] struct {
 	route func(v T) int32
-	room  []T // what is left of the batch
+	room  []T // what is left of the block
 	at    int32
-	in    *batch
+	in    *block
 }
 
-// singles is how many values share a batch then.
+// singles is how many values share a block then.
 const singles = 256
 
 func (s *single[T]) event(v T) event {
 	if len(s.room) == 0 {
 		s.room = make([]T, singles)
-		s.in, s.at = &batch{values: s.room}, 0
+		s.in, s.at = &block{values: s.room}, 0
 	}
 	s.room[0] = v
 	s.room = s.room[1:]
@@ -90,7 +90,7 @@ func each[T any](into func(v T) bool) func(input any) {
 }
 
 func eachEvent[T any](events []event, into func(v T) bool) {
-	var in *batch
+	var in *block
 	var values []T
 	for _, e := range events {
 		if e.in != in {

@@ -9,7 +9,7 @@ import (
 )
 
 // parcel is a part of an ordered layer's input on its way: as many events as one worker handles at once. It
-// crosses as one event, whose batch it is.
+// crosses as one event, whose block it is.
 type parcel struct {
 	number int64 // in the order of the input
 	input  any
@@ -18,7 +18,7 @@ type parcel struct {
 	from   *stage.Subscription
 }
 
-func (p *parcel) event() event { return event{in: &batch{values: p}} }
+func (p *parcel) event() event { return event{in: &block{values: p}} }
 
 // answer is handle for parcels: each is answered with one.
 func (w *worker) answer(ctx context.Context, parcels []event, from *stage.Subscription) ([]event, error) {

@@ -50,6 +50,9 @@ func (w *worker) fail(err error) bool {
 	return false
 }
 
+// more says whether anything more is wanted.
+func (w *worker) more() bool { return w.err == nil && !w.full }
+
 // handle has a batch pass through the chain, and returns what came out.
 func (w *worker) handle(ctx context.Context, input any, from *stage.Subscription) ([]event, error) {
 	w.ctx, w.from = ctx, from
@@ -77,6 +80,7 @@ func (w *worker) passed() ([]event, error) {
 // complete has the operations let go of everything, and returns it with ErrDone.
 func (w *worker) complete(ctx context.Context) ([]event, error) {
 	w.ctx = ctx
+	w.full = false // for those behind the one that has all it wants
 	for _, h := range w.hooks {
 		if h.end != nil && w.err == nil {
 			h.end()
