@@ -26,6 +26,7 @@ func BatchWeight[T any](f Flow[T], weight int64, weigh func(v T) int64, within t
 }
 
 func batches[T any](f Flow[T], limits batch.Limits, weigh func(v T) int64) Flow[[]T] {
+	f = f.kept()
 	if err := limits.Validate(); err != nil {
 		f.layer = f.layer.fault(fmt.Errorf("%w: %w", stage.ErrInvalidOption, err))
 	}

@@ -108,7 +108,11 @@ func (b *builder) before(s *step) tail {
 }
 
 func (b *builder) source(s *step) {
-	o := s.source.open(s.name(0), b.before(s).units)
+	var before []stage.Source[event]
+	for _, u := range b.before(s).units {
+		before = append(before, u.out)
+	}
+	o := s.source.open(s, before)
 	b.stages = append(b.stages, o.run...)
 	b.tails[s] = tail{sources: o.sources}
 }

@@ -71,8 +71,8 @@
 //
 // [Flow.Collect] returns all results, [Flow.Seq] ranges over them (a break ends the flow), [Flow.ForEach] calls a
 // function, and [Flow.Run] is for effects alone. [Flow.Pipeline] is the flow as a stage: it runs in a
-// pipeline beside others, or under whatever supervises a Run(ctx) error. [Flow.Into] feeds consumers of
-// one's own, [Flow.Source] is a source that any consumer can subscribe to.
+// pipeline beside others, or under whatever supervises a Run(ctx) error. [Into] feeds consumers of
+// one's own, [Source] is a source that any consumer can subscribe to.
 //
 // # When not to use it
 //

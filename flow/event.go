@@ -34,18 +34,25 @@ func (c *column[T]) take() []event {
 	if len(values) == 0 {
 		return nil
 	}
-	b := &block{values: values}
-	events := make([]event, len(values))
-	for i, v := range values {
-		events[i] = event{in: b, at: int32(i)}
-		if c.route != nil {
+	events := eventsOf(&block{values: values}, len(values))
+	if c.route != nil {
+		for i, v := range values {
 			events[i].part = c.route(v)
 		}
 	}
 	return events
 }
 
-// single makes an event of one value, for expanders, whose values go out one by one. The values
+// eventsOf returns the events of a block of n values.
+func eventsOf(b *block, n int) []event {
+	events := make([]event, n)
+	for i := range events {
+		events[i] = event{in: b, at: int32(i)}
+	}
+	return events
+}
+
+// single makes an event of one value, where values go out one by one. The values
 // share blocks nevertheless: a place is written once, before its event is out.
 type single[T any] struct {
 	route func(v T) int32

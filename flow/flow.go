@@ -26,7 +26,7 @@ func then[A, B any](f Flow[A], op string, does traits, link func(w *worker, out 
 
 // begin returns a flow without operations, in a new layer that is given the results of others.
 func begin[T any](members []Flow[T], share sharing, route func(v T, parts int) int32, opts []Option) Flow[T] {
-	l := layer{share: share, opts: optionsOf(opts)}
+	l := layer{share: share, opts: optionsOf(opts), policy: members[0].layer.policy}
 	for _, m := range members {
 		l.inputs = append(l.inputs, m.edges(share, route)...)
 	}
@@ -34,12 +34,21 @@ func begin[T any](members []Flow[T], share sharing, route func(v T, parts int) i
 	return Flow[T]{layer: l, chain: decode[T], members: members}
 }
 
+// kept returns the flow for an operation that keeps something back. In an ordered layer of several stages it would
+// see but parts of the input: there it runs in a stage of its own, behind the sorter.
+func (f Flow[T]) kept() Flow[T] {
+	if f.layer.reorders() {
+		return begin([]Flow[T]{f}, onDemand, nil, []Option{Stages(1)})
+	}
+	return f
+}
+
 // decode is the chain of a layer without operations.
 func decode[T any](_ *worker, out func(v T) bool) func(input any) { return each(out) }
 
 // bare reports that the layer does nothing: what comes behind it can as well subscribe to its inputs.
 func (f Flow[T]) bare() bool {
-	return len(f.layer.ops) == 0 && f.layer.share == onDemand && !f.layer.opts.given
+	return len(f.layer.ops) == 0 && len(f.layer.faults) == 0 && f.layer.share == onDemand && !f.layer.opts.given
 }
 
 // edges returns what a layer that f's results go to subscribes to.

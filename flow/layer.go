@@ -140,8 +140,8 @@ func (l layer) check() error {
 	if len(l.inputs) == 0 {
 		errs = append(errs, fmt.Errorf("%w: a zero Flow has no source", stage.ErrInvalidOption))
 	}
-	if l.reorders() && l.does.keeps {
-		errs = append(errs, fmt.Errorf("%w: Ordered: the results of %s have no order over several stages", stage.ErrInvalidOption, l.title()))
+	if l.reorders() && l.share != onDemand {
+		errs = append(errs, fmt.Errorf("%w: Ordered in a layer whose stages do not share their input on demand", stage.ErrInvalidOption))
 	}
 	return errors.Join(errs...)
 }

@@ -152,8 +152,9 @@ func Name(name string) Option {
 // the fast stages may run ahead of a slow one; 0 stands for the number of stages times max demand. Input from several
 // stages is in the order in which it arrives. A layer of one stage keeps the order anyway.
 //
-// What keeps events back, as Reduce or Batch, cannot stand in an ordered layer of several stages: what the
-// stages then emit has no order. Running such a flow is an error.
+// An operation that keeps events back, as Reduce or Batch, does not run in the stages of an ordered layer, which
+// see but parts of the input: it begins a layer of one stage behind it. Where the input comes by key
+// (Partition and what is made of it) or all to each stage, Ordered is an error, unless there is one stage.
 func Ordered(window int) Option {
 	return func(o *options) {
 		if window < 0 {

@@ -44,6 +44,7 @@ func Reduce[T, A any](f Flow[T], init func() A, step func(acc A, v T) A) Reducti
 
 // folding makes a reduction. step is made for each worker. always has it fire at the end even if nothing has come.
 func folding[T, A any](f Flow[T], op string, fresh func() A, step func(w *worker) func(acc A, v T) A, always bool) Reduction[A] {
+	f = f.kept()
 	return Reduction[A]{
 		layer: f.layer.with(op, traits{keeps: true}),
 		fresh: fresh,
@@ -79,6 +80,7 @@ func ReduceEmit[T, A, B any](
 	f Flow[T], init func() A, step func(acc A, v T, emit func(v B)) A, end func(acc A, t Trigger, emit func(v B)) A,
 ) Flow[B] {
 	must(init != nil && step != nil, "ReduceEmit")
+	f = f.kept()
 	return Flow[B]{layer: f.layer.with("reduce", traits{keeps: true}), chain: func(w *worker, out func(v B) bool) func(input any) {
 		emit := emitter(w, out)
 		stepping := func(*worker) func(acc A, v T) A {

@@ -14,19 +14,19 @@ type ending interface {
 	SubscribeTo(src stage.Source[event], opts ...stage.SubscribeOption)
 }
 
-// pipeline makes the pipeline of a flow, with an end that subscribes to what it is given. For a flow with a
+// pipeline makes the pipeline of a flow with these last layers, with an end that subscribes to what it is given. For a flow with a
 // fault it returns the fault, and a pipeline that cannot begin.
-func (f Flow[T]) pipeline(end options, make func(name string) ending) (*stage.Pipeline, error) {
-	p, err := planOf(f.last(), end)
+func pipeline(last []input, end options, make func(name string) ending) (*stage.Pipeline, error) {
+	p, err := planOf(last, end)
 	if err != nil {
 		return stage.NewPipeline(faulty(err)), err
 	}
 	b := &builder{}
-	last := p.steps[len(p.steps)-1]
+	step := p.steps[len(p.steps)-1]
 	before := b.build(p)
-	s := make(last.name(0))
+	s := make(step.name(0))
 	for _, u := range before {
-		s.SubscribeTo(u.out, stage.MaxDemand(last.max), stage.MinDemand(last.min))
+		s.SubscribeTo(u.out, stage.MaxDemand(step.max), stage.MinDemand(step.min))
 	}
 	return stage.NewPipeline(append(b.stages, s)...), nil
 }
@@ -48,7 +48,7 @@ func faulty(err error) stage.Stage {
 
 // consumer makes an end that calls fn for each value.
 func (f Flow[T]) consumer(end options, begin func(name string), fn func(ctx context.Context, v T) bool, err func() error) *stage.Pipeline {
-	p, _ := f.pipeline(end, func(name string) ending {
+	p, _ := pipeline(f.last(), end, func(name string) ending {
 		var now context.Context // owned by the stage goroutine
 		feed := each(func(v T) bool { return fn(now, v) })
 		c := stage.NewConsumer(func(ctx context.Context, events []event, _ *stage.Subscription) error {
@@ -75,7 +75,7 @@ func ended(name string, opts []Option) options {
 // behind them comes to its end, windows and accumulators included. The options are those of the end: MaxDemand,
 // MinDemand, Name.
 func (f Flow[T]) Pipeline(opts ...Option) *stage.Pipeline {
-	p, _ := f.pipeline(ended("run", opts), func(name string) ending {
+	p, _ := pipeline(f.last(), ended("run", opts), func(name string) ending {
 		c := stage.NewConsumer(func(context.Context, []event, *stage.Subscription) error { return nil }, stage.Name(name))
 		c.OnCancel(cutShort)
 		return c
@@ -116,60 +116,6 @@ func (f Flow[T]) ForEach(ctx context.Context, fn func(ctx context.Context, v T) 
 	}, func() error { return w.err }).Run(ctx)
 }
 
-// Source returns the flow as a source of its results, and the pipeline that must run for it: any consumer can subscribe to the source, and dispatch says how
-// they share it, as in [stage.Producer.DispatchWith]: stage.Demand, stage.Broadcast, or what stage.PartitionBy returns. The flow begins when
-// the first one asks, and is ended when all have gone. A consumer that runs in another pipeline must run at the same time.
-func (f Flow[T]) Source(dispatch stage.NewDispatcher[T], opts ...Option) (stage.Source[T], *stage.Pipeline) {
-	src, p, _ := f.source(dispatch, opts)
-	return src, p
-}
-
-func (f Flow[T]) source(dispatch stage.NewDispatcher[T], opts []Option) (stage.Source[T], *stage.Pipeline, error) {
-	var out *stage.ProducerConsumer[event, T]
-	p, err := f.pipeline(ended("out", opts), func(name string) ending {
-		out = outlet[T](name)
-		return out
-	})
-	if err != nil {
-		out = outlet[T]("out")
-	}
-	out.DispatchWith(dispatch)
-	return out, p, err
-}
-
-// outlet makes a stage that turns the events of a flow into values for others.
-func outlet[T any](name string, opts ...stage.ProducerConsumerOption) *stage.ProducerConsumer[event, T] {
-	o := stage.NewProducerConsumer(func(_ context.Context, events []event, _ *stage.Subscription) ([]T, error) {
-		values := make([]T, 0, len(events))
-		eachEvent(events, func(v T) bool { values = append(values, v); return true })
-		return values, nil
-	}, append(opts, stage.Name(name))...)
-	o.OnCancel(func(_ context.Context, sub *stage.Subscription, end stage.Cancellation) ([]T, error) {
-		return nil, cut(sub, end)
-	})
-	return o
-}
-
-// Consumer is a stage of one's own that takes what a flow gives: a [stage.Consumer], a [stage.ConsumerSupervisor] or a
-// [stage.ProducerConsumer].
-type Consumer[T any] interface {
-	stage.Stage
-	SubscribeTo(src stage.Source[T], opts ...stage.SubscribeOption)
-}
-
-// Into returns the flow and consumers of one's own as one pipeline: they share the results on demand, with the default
-// max and min demand, and run and end with it. (For other terms, let them subscribe to a [Flow.Source].) The consumers are
-// subscribed by this call, so it is made once; the pipeline may run any number of times.
-func (f Flow[T]) Into(consumers ...Consumer[T]) *stage.Pipeline {
-	src, p := f.Source(stage.Demand)
-	stages := []stage.Stage{p}
-	for _, c := range consumers {
-		c.SubscribeTo(src)
-		stages = append(stages, c)
-	}
-	return stage.NewPipeline(stages...)
-}
-
 // Seq returns the results as a sequence. Each range over it runs the flow anew:
 //
 //	for v, err := range f.Seq(ctx) {
@@ -181,12 +127,32 @@ func (f Flow[T]) Into(consumers ...Consumer[T]) *stage.Pipeline {
 //
 // The flow works ahead of the loop by what demand allows. An error comes last, in a pair of its own. When the loop is left early
 // the flow is ended; when it ends, all goroutines of the flow have ended, too.
-func (f Flow[T]) Seq(ctx context.Context) iter.Seq2[T, error] {
+func (f Flow[T]) Seq(ctx context.Context, opts ...Option) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		var none T
-		src, p, err := f.source(stage.Demand, nil)
+		for e, err := range sequence(ctx, f.last(), ended("seq", opts)) {
+			var v T
+			if err == nil {
+				v = e.in.values.([]T)[e.at]
+			}
+			if !yield(v, err) {
+				return
+			}
+		}
+	}
+}
+
+// sequence runs a flow and returns its last events.
+func sequence(ctx context.Context, last []input, end options) iter.Seq2[event, error] {
+	return func(yield func(event, error) bool) {
+		var out stage.Source[event]
+		p, err := pipeline(last, end, func(name string) ending {
+			pass := stage.NewProducerConsumer(func(_ context.Context, events []event, _ *stage.Subscription) ([]event, error) { return events, nil }, stage.Name(name))
+			pass.OnCancel(func(_ context.Context, sub *stage.Subscription, end stage.Cancellation) ([]event, error) { return nil, cut(sub, end) })
+			out = pass
+			return pass
+		})
 		if err != nil {
-			yield(none, err)
+			yield(event{}, err)
 			return
 		}
 		run, cancel := context.WithCancelCause(ctx)
@@ -195,9 +161,9 @@ func (f Flow[T]) Seq(ctx context.Context) iter.Seq2[T, error] {
 		go func() { defer close(done); err = p.Run(run) }()
 		end := func() { cancel(errLeft); <-done }
 		defer end()
-		for v, broken := range stage.Events(ctx, src) {
+		for e, broken := range stage.Events(ctx, out) {
 			if broken == nil {
-				if !yield(v, nil) {
+				if !yield(e, nil) {
 					return
 				}
 				continue
@@ -206,11 +172,11 @@ func (f Flow[T]) Seq(ctx context.Context) iter.Seq2[T, error] {
 			if err == nil || errors.Is(err, errLeft) {
 				err = broken
 			}
-			yield(none, err)
+			yield(event{}, err)
 			return
 		}
 		if <-done; err != nil {
-			yield(none, err)
+			yield(event{}, err)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"iter"
@@ -17,19 +18,41 @@ type Producer[T any] interface {
 
 // port is a source before the flow runs, or stages of the user's, which are one for the layer behind them.
 type port interface {
-	String() string                          // for Explain
-	stages() int                             // how many there are
-	fedBy() layer                            // what they subscribe to; only its inputs and options matter
-	open(name string, before []*unit) opened // makes them for one pipeline
-	unit(h handler) *unit                    // makes a stage that can subscribe to them
-	wrap() input                             // a layer that passes their events on
+	String() string                                    // for Explain
+	stages() int                                       // how many there are
+	fedBy() layer                                      // what they subscribe to; only its inputs and options matter
+	open(s *step, before []stage.Source[event]) opened // makes them for one pipeline
+	unit(h handler) *unit                              // makes a stage that can subscribe to them
+	wrap() input                                       // events of theirs; itself if it emits such
 }
 
 // opened are the sources of one pipeline.
 type opened struct {
-	sources []any         // each a stage.Source[T]
+	sources []any         // each a stage.Source of event, or of the user's type
 	run     []stage.Stage // the stages to be run for them
 }
+
+// spring is the port for a source of the flow's own, which emits events. (One of the user's type costs the compiler
+// the instances of half of package stage.)
+type spring struct {
+	what string
+	make func(name stage.ProducerOption) *stage.Producer[event] // for each pipeline
+}
+
+func (o *spring) String() string { return o.what }
+
+func (o *spring) stages() int { return 1 }
+
+func (o *spring) fedBy() layer { return layer{opts: optionsOf(nil)} }
+
+func (o *spring) open(s *step, _ []stage.Source[event]) opened {
+	p := o.make(stage.Name(s.name(0)))
+	return opened{sources: []any{p}, run: []stage.Stage{p}}
+}
+
+func (o *spring) unit(h handler) *unit { return newUnit[event](h) }
+
+func (o *spring) wrap() input { return input{source: o} }
 
 // origin is the port for a source of T.
 type origin[T any] struct {
@@ -43,8 +66,8 @@ func (o *origin[T]) stages() int { return 1 }
 
 func (o *origin[T]) fedBy() layer { return layer{opts: optionsOf(nil)} }
 
-func (o *origin[T]) open(name string, _ []*unit) opened {
-	src, run := o.make(name)
+func (o *origin[T]) open(s *step, _ []stage.Source[event]) opened {
+	src, run := o.make(s.name(0))
 	all := opened{sources: []any{src}}
 	if run != nil {
 		all.run = []stage.Stage{run}
@@ -56,25 +79,23 @@ func (o *origin[T]) unit(h handler) *unit { return newUnit[T](h) }
 
 func (o *origin[T]) wrap() input { return input{from: from[T](nil, o).close(nil)} }
 
-// alike makes the inputs of a layer all sources or all layers.
+// alike makes the inputs of a layer all events, if some are.
 func alike(inputs []input) []input {
-	sources := 0
-	for _, in := range inputs {
-		if in.source != nil {
-			sources++
-		}
-	}
-	if sources == 0 || sources == len(inputs) {
-		return inputs
-	}
-	all := make([]input, len(inputs))
+	wrapped := make([]input, len(inputs))
+	typed := 0
 	for i, in := range inputs {
 		if in.source != nil {
 			in = in.source.wrap()
+			if in.source == nil {
+				typed++
+			}
 		}
-		all[i] = in
+		wrapped[i] = in
 	}
-	return all
+	if typed == len(inputs) {
+		return inputs
+	}
+	return wrapped
 }
 
 // from returns the flow of some sources.
@@ -86,42 +107,62 @@ func from[T any](opts []Option, ports ...port) Flow[T] {
 	return Flow[T]{layer: l, chain: decode[T]}
 }
 
-// started is an origin whose producer is made for each pipeline.
-func started[T any](what string, make func(opt stage.ProducerOption) *stage.Producer[T]) *origin[T] {
-	return &origin[T]{what: what, make: func(name string) (stage.Source[T], stage.Stage) {
-		p := make(stage.Name(name))
-		return p, p
-	}}
-}
-
 // FromSlice makes a flow of the values of a slice, which must not be modified while the flow runs.
 // The options are those of the layer that the operations behind it run in.
 func FromSlice[T any](values []T, opts ...Option) Flow[T] {
-	return from[T](opts, started(fmt.Sprintf("slice of %d", len(values)), func(name stage.ProducerOption) *stage.Producer[T] {
-		return stage.FromSlice(values, name)
-	}))
+	return from[T](opts, slice(len(values), func(i, j int) any { return values[i:j:j] }))
+}
+
+// slice makes a source of n values; part returns some of them.
+func slice(n int, part func(i, j int) any) *spring {
+	return &spring{what: fmt.Sprintf("slice of %d", n), make: func(name stage.ProducerOption) *stage.Producer[event] {
+		next := 0 // owned by the stage goroutine
+		return stage.NewProducer(func(_ context.Context, demand int) ([]event, error) {
+			i := next
+			next = i + min(demand, n-i, 1<<16)
+			events := eventsOf(&block{values: part(i, next)}, next-i)
+			if next == n {
+				return events, stage.ErrDone
+			}
+			return events, nil
+		}, name, stage.Retry(), stage.OnInit(func(context.Context) error { next = 0; return nil }))
+	}}
 }
 
 // FromSeq makes a flow of the values of an iterator, which is ranged over anew by each run, in batches
 // of what is asked; see [stage.FromSeq]. FromSeq panics if seq is nil.
 func FromSeq[T any](seq iter.Seq[T], opts ...Option) Flow[T] {
-	if seq == nil {
-		panic("flow: FromSeq: nil iterator")
-	}
-	return from[T](opts, started("iterator", func(name stage.ProducerOption) *stage.Producer[T] {
-		return stage.FromSeq(seq, name)
-	}))
+	must(seq != nil, "FromSeq")
+	return from[T](opts, &spring{what: "iterator", make: func(name stage.ProducerOption) *stage.Producer[event] {
+		return stage.FromSeq(func(yield func(event) bool) {
+			var s single[T]
+			for v := range seq {
+				if !yield(s.event(v)) {
+					return
+				}
+			}
+		}, name)
+	}})
 }
 
 // FromSeq2 makes a flow of the values of an iterator that can fail: its first error that is not nil
 // ends the flow; see [stage.FromSeq2]. FromSeq2 panics if seq is nil.
 func FromSeq2[T any](seq iter.Seq2[T, error], opts ...Option) Flow[T] {
-	if seq == nil {
-		panic("flow: FromSeq2: nil iterator")
-	}
-	return from[T](opts, started("iterator with errors", func(name stage.ProducerOption) *stage.Producer[T] {
-		return stage.FromSeq2(seq, name)
-	}))
+	must(seq != nil, "FromSeq2")
+	return from[T](opts, &spring{what: "iterator with errors", make: func(name stage.ProducerOption) *stage.Producer[event] {
+		return stage.FromSeq2(func(yield func(event, error) bool) {
+			var s single[T]
+			for v, err := range seq {
+				if err != nil {
+					yield(event{}, err)
+					return
+				}
+				if !yield(s.event(v), nil) {
+					return
+				}
+			}
+		}, name)
+	}})
 }
 
 // FromChannel makes a flow of what is sent on a channel, until it is closed. It receives only as much
@@ -131,9 +172,10 @@ func FromChannel[T any](ch <-chan T, opts ...Option) Flow[T] {
 	if ch == nil {
 		panic("flow: FromChannel: nil channel")
 	}
-	return from[T](opts, started("channel", func(name stage.ProducerOption) *stage.Producer[T] {
-		return stage.FromChannel(ch, name)
-	}))
+	return from[T](opts, &origin[T]{what: "channel", make: func(name string) (stage.Source[T], stage.Stage) {
+		p := stage.FromChannel(ch, stage.Name(name))
+		return p, p
+	}})
 }
 
 // Lines makes a flow of the lines of a reader, without their ends. A line of more than 1 MiB
@@ -143,9 +185,10 @@ func Lines(r io.Reader, opts ...Option) Flow[string] {
 	if r == nil {
 		panic("flow: Lines: nil reader")
 	}
-	return from[string](opts, started("lines", func(name stage.ProducerOption) *stage.Producer[string] {
-		return stage.Lines(r, name)
-	}))
+	return from[string](opts, &origin[string]{what: "lines", make: func(name string) (stage.Source[string], stage.Stage) {
+		p := stage.Lines(r, stage.Name(name))
+		return p, p
+	}})
 }
 
 // FromProducers makes a flow of what producers of one's own emit. They run with the flow: one run at a time,

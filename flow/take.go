@@ -11,7 +11,7 @@ import (
 // if that is less. A [stage.Queue] before it must still be closed by whoever feeds it. n is at least 0.
 func (f Flow[T]) Take(n int, opts ...Option) Flow[T] {
 	if n == 0 { // a stage would wait for a value that it does not want
-		none := FromSlice[T](nil, opts...)
+		none := from[T](opts, slice(0, func(int, int) any { return []T(nil) }))
 		none.layer.faults, none.layer.policy = f.layer.faults, f.layer.policy
 		return none
 	}
