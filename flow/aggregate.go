@@ -15,6 +15,8 @@ type Number interface {
 
 // total folds the values of each stage, and the results of the stages in one. Over several stages, the order in which the
 // values come together is not fixed.
+//
+//go:noinline
 func total[T, A any](f Flow[T], op string, init func() A, step func(acc A, v T) A, merge func(acc, part A) A, always bool, opts []Option) Reduction[A] {
 	parts := folding(f, op, init, func(*worker) func(acc A, v T) A { return step }, false)
 	return departition(parts, init, merge, always, opts)
@@ -70,6 +72,7 @@ func Max[N Number](f Flow[N], opts ...Option) Flow[N] {
 	return extreme(f, "max", func(a, b N) bool { return cmp.Less(b, a) }, opts)
 }
 
+//go:noinline
 func extreme[N any](f Flow[N], op string, before func(a, b N) bool, opts []Option) Flow[N] {
 	better := func(b best[N], v N) best[N] {
 		if !b.any || before(v, b.v) {

@@ -22,6 +22,8 @@ func Departition[A, B any](r Reduction[A], init func() B, merge func(acc B, part
 }
 
 // departition is Departition; always has the global window come at the end even if no stage has anything.
+//
+//go:noinline
 func departition[A, B any](r Reduction[A], init func() B, merge func(acc B, part A) B, always bool, opts []Option) Reduction[B] {
 	parts := OnTrigger(r, func(acc A, t Trigger, emit func(v partial[A])) A {
 		emit(partial[A]{acc, t})

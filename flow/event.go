@@ -81,6 +81,8 @@ func (s *single[T]) event(v T) event {
 
 // each returns what hands the input of a stage, values of a source or events, to the front of the
 // chain one by one, until that wants no more.
+//
+//go:noinline
 func each[T any](into func(v T) bool) func(input any) {
 	return func(input any) {
 		switch input := input.(type) {

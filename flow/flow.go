@@ -10,6 +10,11 @@ type Flow[T any] struct {
 }
 
 // then returns the flow with one operation more.
+//
+// Like all functions here that make closures it is not inlined: inlined into each other, and instantiated for each
+// type, they would take the compiler minutes. They run when a flow is described, not while it runs.
+//
+//go:noinline
 func then[A, B any](f Flow[A], op string, does traits, link func(w *worker, out func(v B) bool) (in func(v A) bool, keeps hook)) Flow[B] {
 	return Flow[B]{
 		layer: f.layer.with(op, does),
@@ -25,6 +30,8 @@ func then[A, B any](f Flow[A], op string, does traits, link func(w *worker, out 
 }
 
 // begin returns a flow without operations, in a new layer that is given the results of others.
+//
+//go:noinline
 func begin[T any](members []Flow[T], share sharing, route func(v T, parts int) int32, opts []Option) Flow[T] {
 	l := layer{share: share, opts: optionsOf(opts), policy: members[0].layer.policy}
 	for _, m := range members {
@@ -36,6 +43,8 @@ func begin[T any](members []Flow[T], share sharing, route func(v T, parts int) i
 
 // kept returns the flow for an operation that keeps something back. In an ordered layer of several stages it would
 // see but parts of the input: there it runs in a stage of its own, behind the sorter.
+//
+//go:noinline
 func (f Flow[T]) kept() Flow[T] {
 	if f.layer.reorders() {
 		return begin([]Flow[T]{f}, onDemand, nil, []Option{Stages(1)})
@@ -52,6 +61,8 @@ func (f Flow[T]) bare() bool {
 }
 
 // edges returns what a layer that f's results go to subscribes to.
+//
+//go:noinline
 func (f Flow[T]) edges(share sharing, route func(v T, parts int) int32) []input {
 	switch {
 	case !f.bare():
@@ -69,6 +80,8 @@ func (f Flow[T]) edges(share sharing, route func(v T, parts int) int32) []input 
 
 // close makes a finished layer of the one that f's operations stand in. route says to which
 // partition of the next layer a value goes; nil if there are none.
+//
+//go:noinline
 func (f Flow[T]) close(route func(v T, parts int) int32) *node {
 	return &node{layer: f.layer, link: func(w *worker) {
 		if f.chain == nil {

@@ -13,6 +13,8 @@ func must(ok bool, op string) {
 }
 
 // passing links an operation that keeps nothing.
+//
+//go:noinline
 func passing[A, B any](f Flow[A], op string, link func(w *worker, out func(v B) bool) func(v A) bool) Flow[B] {
 	return then(f, op, traits{}, func(w *worker, out func(v B) bool) (func(v A) bool, hook) {
 		return link(w, out), hook{}

@@ -74,6 +74,8 @@ func DeadLetter(fn func(ctx context.Context, failed *ItemError) error) ErrorOpti
 
 // attempt calls fn for an item under a policy. It returns false if there is no result; then the flow goes on if
 // w.err is nil.
+//
+//go:noinline
 func attempt[A, B any](w *worker, p policy, op string, item A, fn func(ctx context.Context, v A) (B, error)) (made B, ok bool) {
 	for tries := 1; ; tries++ {
 		made, err := fn(w.ctx, item)

@@ -43,6 +43,8 @@ func Reduce[T, A any](f Flow[T], init func() A, step func(acc A, v T) A) Reducti
 }
 
 // folding makes a reduction. step is made for each worker. always has it fire at the end even if nothing has come.
+//
+//go:noinline
 func folding[T, A any](f Flow[T], op string, fresh func() A, step func(w *worker) func(acc A, v T) A, always bool) Reduction[A] {
 	f = f.kept()
 	return Reduction[A]{
@@ -98,6 +100,8 @@ func ReduceEmit[T, A, B any](
 // OnTrigger returns the flow of what fn emits at each trigger of a reduction. fn gets the accumulator and returns the one to go on
 // with: the same, or a fresh one; nothing is cleared by itself. What it emits must not share memory with an accumulator
 // that is gone on with. emit must not be kept.
+//
+//go:noinline
 func OnTrigger[A, B any](r Reduction[A], fn func(acc A, t Trigger, emit func(v B)) A) Flow[B] {
 	must(fn != nil, "OnTrigger")
 	return Flow[B]{layer: r.layer, chain: func(w *worker, out func(v B) bool) func(input any) {

@@ -147,7 +147,9 @@ func sequence(ctx context.Context, last []input, end options) iter.Seq2[event, e
 		var out stage.Source[event]
 		p, err := pipeline(last, end, func(name string) ending {
 			pass := stage.NewProducerConsumer(func(_ context.Context, events []event, _ *stage.Subscription) ([]event, error) { return events, nil }, stage.Name(name))
-			pass.OnCancel(func(_ context.Context, sub *stage.Subscription, end stage.Cancellation) ([]event, error) { return nil, cut(sub, end) })
+			pass.OnCancel(func(_ context.Context, sub *stage.Subscription, end stage.Cancellation) ([]event, error) {
+				return nil, cut(sub, end)
+			})
 			out = pass
 			return pass
 		})

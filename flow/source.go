@@ -99,6 +99,8 @@ func alike(inputs []input) []input {
 }
 
 // from returns the flow of some sources.
+//
+//go:noinline
 func from[T any](opts []Option, ports ...port) Flow[T] {
 	l := layer{opts: optionsOf(opts)}
 	for _, o := range ports {
