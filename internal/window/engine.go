@@ -88,7 +88,8 @@ func (e *Engine[T, A]) EndSource(s *Source, now time.Time) {
 }
 
 // Add puts an event of s into its windows and fires what this brings about. at is the event's time; windows that are not of event time look at
-// neither s nor at. A late event counts as heard of s and moves the watermark like any other. The error wraps [ErrTime]; the event is then not added.
+// neither s nor at. A late event counts as heard of s and moves the watermark like any other; one of no source (nil) does not move it. The error
+// wraps [ErrTime]; the event is then not added.
 func (e *Engine[T, A]) Add(s *Source, event T, at, now time.Time) error {
 	e.elapse(now)
 	switch e.spec.Kind {
@@ -114,11 +115,19 @@ func (e *Engine[T, A]) Add(s *Source, event T, at, now time.Time) error {
 			e.reduce.Late(event)
 		}
 	}
+	if s != nil {
+		e.Observe(s, at, now)
+	}
+	return nil
+}
+
+// Observe notes that s has come to event time at, with or without an event, and does what this brings about.
+func (e *Engine[T, A]) Observe(s *Source, at, now time.Time) {
+	e.elapse(now)
 	if e.spec.Kind == Fixed {
 		e.marks.observe(s, at, e.now)
 		e.advance(e.marks.at)
 	}
-	return nil
 }
 
 // Advance does what has become due by now.

@@ -266,6 +266,16 @@ func TestOnceAllSourcesAreIdleTheHighestMarkCounts(t *testing.T) {
 	}
 }
 
+func TestASourceCanSayHowFarItIs(t *testing.T) {
+	e, r := record(t, Spec{Kind: Fixed, Duration: 10 * time.Second})
+	s := e.AddSource(nil, sec(0))
+	require.NoError(t, e.Add(nil, 0, sec(50), sec(0)))
+	require.NoError(t, e.Add(nil, 1, sec(1), sec(0)))
+	require.Empty(t, r.late, "an event of no source moves nothing")
+	e.Observe(s, sec(10), sec(0))
+	require.Equal(t, []string{"0-10 #0 final [1]"}, r.take())
+}
+
 func TestWithoutIdleTimeASilentSourceHoldsTheOthersBack(t *testing.T) {
 	e, r := record(t, Spec{Kind: Fixed, Duration: 10 * time.Second})
 	a, _ := e.AddSource(nil, sec(0)), e.AddSource(nil, sec(0))
@@ -357,14 +367,14 @@ func TestThePeriodicTriggerFiresForChangedWindows(t *testing.T) {
 	add(2, 11, 7)
 	require.Equal(t, sec(65), due(), "a minute after the first event")
 	e.Advance(sec(65))
-	require.Equal(t, []string{"0-10 #0 early [1] interval", "10-20 #0 early [2] interval", "20-30 #0 early [0] interval"}, r.take())
+	require.Equal(t, []string{"0-10 #0 early [1] periodically", "10-20 #0 early [2] periodically", "20-30 #0 early [0] periodically"}, r.take())
 	_, ok := e.Next()
 	require.False(t, ok, "nothing has changed, no timer")
 
 	add(3, 12, 200)
 	require.Equal(t, sec(245), due(), "the next multiple of the interval")
 	add(4, 13, 245)
-	require.Equal(t, []string{"10-20 #1 early [2 3] interval"}, r.take(), "an event before the timer makes no difference")
+	require.Equal(t, []string{"10-20 #1 early [2 3] periodically"}, r.take(), "an event before the timer makes no difference")
 	require.Equal(t, sec(305), due())
 	e.End()
 	require.Equal(t, []string{"0-10 #1 final [1]", "10-20 #2 final [2 3 4]", "20-30 #1 final [0]"}, r.take())

@@ -30,7 +30,7 @@ func (t Timing) String() string {
 // The names of the triggers that have no name of their own.
 const (
 	ByEvery    = "every"    // Spec.Every
-	ByInterval = "interval" // Spec.Interval
+	ByInterval = "periodically" // Spec.Interval
 	ByFunc     = "func"     // Reducer.Before, Reducer.After
 )
 
