@@ -26,7 +26,7 @@ type Reducer[T, A any] struct {
 
 	// Before and After make a trigger for each window, with state of its own; nil if there is none. It is asked about each event of the window:
 	// Before in front of adding it, After behind that. True fires.
-	Before, After func() func(acc A, event T) bool
+	Before, After func() func(event T) bool
 }
 
 // Engine divides events into windows. It is used from one goroutine.
@@ -261,13 +261,13 @@ func (e *Engine[T, A]) create(w Window) *open[T, A] {
 
 // put adds an event to o and fires what it brings about: one pane before it at most, and one after it.
 func (e *Engine[T, A]) put(o *open[T, A], event T) {
-	if o.before != nil && o.before(o.acc, event) && o.fresh > 0 {
+	if o.before != nil && o.before(event) && o.fresh > 0 {
 		e.fire(o, Early, ByFunc)
 	}
 	o.acc = e.reduce.Add(o.acc, event)
 	o.total++
 	o.fresh++
-	byFunc := o.after != nil && o.after(o.acc, event)
+	byFunc := o.after != nil && o.after(event)
 	switch {
 	case e.spec.Kind == Count && o.total == int64(e.spec.Size):
 		e.fire(o, Final, "")

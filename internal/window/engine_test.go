@@ -397,9 +397,9 @@ func TestAMessageFiresForChangedWindows(t *testing.T) {
 func TestCustomTriggersHaveStateOfTheirWindow(t *testing.T) {
 	r := &recorder{}
 	reduce := r.reducer()
-	reduce.After = func() func([]int, int) bool {
+	reduce.After = func() func(int) bool {
 		sum := 0
-		return func(_ []int, n int) bool { // true when 10 more are together
+		return func(n int) bool { // true when 10 more are together
 			if sum += n; sum < 10 {
 				return false
 			}
@@ -407,8 +407,8 @@ func TestCustomTriggersHaveStateOfTheirWindow(t *testing.T) {
 			return true
 		}
 	}
-	reduce.Before = func() func([]int, int) bool {
-		return func(_ []int, n int) bool { return n == 0 } // 0 begins a new part
+	reduce.Before = func() func(int) bool {
+		return func(n int) bool { return n == 0 } // 0 begins a new part
 	}
 	e, err := New(Spec{Kind: Count, Size: 6, Discard: true}, reduce)
 	require.NoError(t, err)
