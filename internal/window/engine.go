@@ -121,6 +121,12 @@ func (e *Engine[T, A]) Add(s *Source, event T, at, now time.Time) error {
 	return nil
 }
 
+// Hear notes that s is not silent. It says nothing about its event time.
+func (e *Engine[T, A]) Hear(s *Source, now time.Time) {
+	e.elapse(now)
+	s.seen, s.idle = e.now, false
+}
+
 // Observe notes that s has come to event time at, with or without an event, and does what this brings about.
 func (e *Engine[T, A]) Observe(s *Source, at, now time.Time) {
 	e.elapse(now)
