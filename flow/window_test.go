@@ -38,6 +38,21 @@ func slowly(values ...sent) iter.Seq[sent] {
 	}
 }
 
+// input is a flow of values that come one by one, each as it is yielded, in a layer of one stage.
+func input(values ...sent) flow.Flow[sent] {
+	return flow.FromSeq(slowly(values...), one, flow.MaxDemand(1))
+}
+
+// silent is a flow that has nothing to say for ten minutes.
+func silent() flow.Flow[sent] {
+	return flow.FromSeq(func(func(sent) bool) { time.Sleep(600 * time.Second) })
+}
+
+// both merges two flows in one stage.
+func both(f, g flow.Flow[sent]) flow.Flow[sent] {
+	return flow.Merge(f, g).Shuffle(one, flow.MaxDemand(1))
+}
+
 // pane is what a trigger saw, and when in the bubble.
 type pane struct {
 	When    float64
@@ -71,22 +86,22 @@ func collectPanes(t *testing.T, g flow.Windows[sent]) []pane {
 // The clock of a bubble begins at midnight in the year 2000, at a second that is a multiple of 100.
 func TestPeriodicWindowsAreThoseInWhichValuesCome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		input := flow.FromSeq(slowly(sent{n: 1, waited: 3}, sent{n: 2, waited: 6.9}, sent{n: 3, waited: 0.1}, sent{n: 4, waited: 40}, sent{n: 5, waited: 1}), one)
+		f := input(sent{n: 1, waited: 3}, sent{n: 2, waited: 6.9}, sent{n: 3, waited: 0.1}, sent{n: 4, waited: 40}, sent{n: 5, waited: 1})
 		require.Equal(t, []pane{
 			{10, "800-810", "[1 2]", "final", ""},
 			{20, "810-820", "[3]", "final", ""},
 			{51, "850-860", "[4 5]", "final", ""},
-		}, collectPanes(t, input.PeriodicWindows(10*time.Second)))
+		}, collectPanes(t, f.PeriodicWindows(10*time.Second)))
 	})
 }
 
 func TestWindowsAreEmittedWhileTheInputIsSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		input := flow.FromSeq(slowly(sent{n: 1, waited: 1}, sent{n: 2, waited: 3}, sent{n: 3, waited: 1000}), one)
+		f := input(sent{n: 1, waited: 1}, sent{n: 2, waited: 3}, sent{n: 3, waited: 1000})
 		require.Equal(t, []pane{
 			{6, "0", "[1 2]", "early", "periodically"}, // 5 s after the first value
 			{1004, "0", "[1 2 3]", "final", ""},
-		}, collectPanes(t, input.GlobalWindow().TriggerPeriodically(5*time.Second)), "nothing is emitted twice that has not changed")
+		}, collectPanes(t, f.GlobalWindow().TriggerPeriodically(5*time.Second)), "nothing is emitted twice that has not changed")
 	})
 }
 
@@ -102,9 +117,8 @@ func TestAnIdleSourceDoesNotHoldTheWatermarkBack(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				silent := flow.FromSeq(func(func(sent) bool) { time.Sleep(600 * time.Second) })
-				busy := flow.FromSeq(slowly(sent{n: 1, at: 1}, sent{n: 2, at: 12, waited: 3}))
-				require.Equal(t, c.want, collectPanes(t, flow.Merge(busy, silent).Shuffle(one).FixedWindows(10*time.Second, sent.time, c.opts...)))
+				busy := input(sent{n: 1, at: 1}, sent{n: 2, at: 12, waited: 3})
+				require.Equal(t, c.want, collectPanes(t, both(busy, silent()).FixedWindows(10*time.Second, sent.time, c.opts...)))
 			})
 		})
 	}
@@ -113,13 +127,13 @@ func TestAnIdleSourceDoesNotHoldTheWatermarkBack(t *testing.T) {
 // A source whose end has come does not hold the watermark back, without any waiting.
 func TestASourceThatHasEndedDoesNotHoldTheWatermarkBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		short := flow.FromSeq(slowly(sent{n: 1, at: 1, waited: 5}))
-		long := flow.FromSeq(slowly(sent{n: 2, at: 2}, sent{n: 3, at: 12, waited: 1}, sent{n: 4, at: 100, waited: 900}))
+		short := input(sent{n: 1, at: 1, waited: 5})
+		long := input(sent{n: 2, at: 2}, sent{n: 3, at: 12, waited: 1}, sent{n: 4, at: 100, waited: 900})
 		require.Equal(t, []pane{
 			{5, "0-10", "[2 1]", "final", ""},
 			{901, "10-20", "[3]", "final", ""},
 			{901, "100-110", "[4]", "final", ""},
-		}, collectPanes(t, flow.Merge(short, long).Shuffle(one).FixedWindows(10*time.Second, sent.time, flow.Idle(0))))
+		}, collectPanes(t, both(short, long).FixedWindows(10*time.Second, sent.time, flow.Idle(0))))
 	})
 }
 
@@ -128,19 +142,16 @@ func TestASourceThatHasEndedDoesNotHoldTheWatermarkBack(t *testing.T) {
 func TestASourceWhoseValuesWaitIsNotIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := func(first int) flow.Flow[sent] {
-			return flow.FromSeq(func(yield func(sent) bool) {
-				for i := range 40 {
-					time.Sleep(time.Second)
-					if !yield(sent{n: first + i, at: float64(i)}) {
-						return
-					}
-				}
-			})
+			var values []sent
+			for i := range 40 {
+				values = append(values, sent{n: first + i, at: float64(i), waited: 1})
+			}
+			return input(values...)
 		}
 		slow := func(s sent) sent { time.Sleep(100 * time.Second); return s }
-		both := flow.Map(flow.Merge(source(0), source(100)).Shuffle(one, flow.MaxDemand(3)), slow)
+		f := flow.Map(flow.Merge(source(0), source(100)).Shuffle(one, flow.MaxDemand(3)), slow)
 		late := 0
-		g := both.FixedWindows(10*time.Second, sent.time, flow.Idle(30*time.Second)).
+		g := f.FixedWindows(10*time.Second, sent.time, flow.Idle(30*time.Second)).
 			OnLate(func(context.Context, sent) error { late++; return nil })
 		got := collectPanes(t, g)
 		require.Zero(t, late)
@@ -151,13 +162,12 @@ func TestASourceWhoseValuesWaitIsNotIdle(t *testing.T) {
 // What is behind a batch in the same layer comes from nobody in particular: all is one source.
 func TestBehindABatchAllValuesAreOfOneSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		silent := flow.FromSeq(func(func(sent) bool) { time.Sleep(600 * time.Second) })
-		busy := flow.FromSeq(slowly(sent{n: 1, at: 1}, sent{n: 2, at: 2}, sent{n: 3, at: 12, waited: 3}, sent{n: 4, at: 25, waited: 1}))
-		batches := flow.Batch(flow.Merge(busy, silent).Shuffle(one), 2, time.Second)
+		busy := input(sent{n: 1, at: 1}, sent{n: 2, at: 2}, sent{n: 3, at: 12, waited: 3}, sent{n: 4, at: 25, waited: 1})
+		batches := flow.Batch(both(busy, silent()), 2, 10*time.Second)
 		flat := flow.FlatMap(batches, func(b []sent) []sent { return b })
 		require.Equal(t, []pane{
 			{4, "0-10", "[1 2]", "final", ""},
-			{5, "10-20", "[3]", "final", ""},
+			{4, "10-20", "[3]", "final", ""},
 			{600, "20-30", "[4]", "final", ""},
 		}, collectPanes(t, flat.FixedWindows(10*time.Second, sent.time)))
 	})
@@ -166,9 +176,9 @@ func TestBehindABatchAllValuesAreOfOneSource(t *testing.T) {
 // A map over whole batches keeps nothing from one to the next, so it is known from whom its results are.
 func TestBehindAMapBatchSourcesAreKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		slow := flow.FromSeq(slowly(sent{n: 1, at: 1, waited: 50}))
-		fast := flow.FromSeq(slowly(sent{n: 2, at: 2}, sent{n: 3, at: 35, waited: 1}))
-		same := flow.MapBatch(flow.Merge(slow, fast).Shuffle(one), func(_ context.Context, b []sent) ([]sent, error) { return b, nil })
+		slow := input(sent{n: 1, at: 1, waited: 50})
+		fast := input(sent{n: 2, at: 2}, sent{n: 3, at: 35, waited: 1})
+		same := flow.MapBatch(both(slow, fast), func(_ context.Context, b []sent) ([]sent, error) { return b, nil })
 		require.Equal(t, []pane{
 			{50, "0-10", "[2 1]", "final", ""},
 			{50, "30-40", "[3]", "final", ""},
@@ -187,19 +197,20 @@ func TestAStopEmitsAllWindowsOnce(t *testing.T) {
 		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			input := flow.FromSeq(func(yield func(sent) bool) {
+			endless := flow.FromSeq(func(yield func(sent) bool) {
 				for i := 0; ; i++ {
 					time.Sleep(time.Second)
 					if !yield(sent{n: 1, at: float64(i)}) {
 						return
 					}
 				}
-			}, one)
-			counts := flow.Reduce(g(input), func() int { return 0 }, func(n int, s sent) int { return n + s.n })
+			}, one, flow.MaxDemand(1))
+			counts := flow.Reduce(g(endless), func() int { return 0 }, func(n int, s sent) int { return n + s.n })
 			total := 0
 			p := flow.OnTrigger(counts, func(n int, tr flow.Trigger, emit func(int)) int {
-				require.Equal(t, flow.Final, tr.Timing)
-				total += n
+				if tr.Timing == flow.Final {
+					total += n
+				}
 				return n
 			}).Pipeline()
 			result := make(chan error, 1)
@@ -208,6 +219,7 @@ func TestAStopEmitsAllWindowsOnce(t *testing.T) {
 			require.NoError(t, p.Stop(t.Context()))
 			require.NoError(t, <-result)
 			require.GreaterOrEqual(t, total, 30)
+			require.LessOrEqual(t, total, 33)
 			in := p.Stats().Members[0].Output.Emitted
 			require.EqualValues(t, in, total, "in = out")
 		})
@@ -218,8 +230,8 @@ func TestASignalReachesAllStagesThatRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s flow.Signal
 		s.Send("nobody runs")
-		input := make(chan int)
-		byKey := flow.Partition(flow.FromChannel(input), func(n int) int { return n }, flow.Stages(4))
+		numbers := make(chan int)
+		byKey := flow.Partition(flow.FromChannel(numbers), func(n int) int { return n }, flow.Stages(4))
 		counts := flow.Reduce(byKey.GlobalWindow().TriggerOn(&s), func() int { return 0 }, func(n, _ int) int { return n + 1 })
 		lines := flow.OnTrigger(counts, func(n int, tr flow.Trigger, emit func(string)) int {
 			emit(fmt.Sprintf("%s%d", tr.Name, n))
@@ -239,7 +251,7 @@ func TestASignalReachesAllStagesThatRun(t *testing.T) {
 			})
 		}()
 		for n := range 20 {
-			input <- n
+			numbers <- n
 		}
 		synctest.Wait()
 		s.Send("now")
@@ -248,8 +260,8 @@ func TestASignalReachesAllStagesThatRun(t *testing.T) {
 		s.Send("now")
 		synctest.Wait()
 		require.Equal(t, map[string]int{"now": 20}, total, "nothing has changed")
-		input <- 1
-		close(input)
+		numbers <- 1
+		close(numbers)
 		require.NoError(t, <-result)
 		require.Equal(t, map[string]int{"now": 20, "end": 1}, total)
 		s.Send("all have ended")
@@ -335,8 +347,7 @@ func TestADepartitionDoesNotWaitForASilentStage(t *testing.T) {
 			values = append(values, sent{n: 0, at: float64(10*i + 1), waited: 100})
 		}
 		values[0].n = 1
-		input := flow.FromSeq(slowly(values...))
-		byN := input.PartitionWith(func(s sent, n int) int { return s.n % n }, flow.Stages(2))
+		byN := input(values...).PartitionWith(func(s sent, n int) int { return s.n % n }, flow.Stages(2))
 		start := time.Now()
 		counts := flow.Reduce(byN.FixedWindows(10*time.Second, sent.time), func() int { return 0 }, func(n int, _ sent) int { return n + 1 })
 		all := flow.Departition(counts, func() int { return 0 }, func(a, b int) int { return a + b })
@@ -345,13 +356,13 @@ func TestADepartitionDoesNotWaitForASilentStage(t *testing.T) {
 			return n
 		}).Collect(t.Context())
 		require.NoError(t, err)
+		require.Len(t, got, 6)
 		require.Equal(t, []string{
 			"300 10 1 final", // stage 0 has come to window 20; stage 1 is idle
 			"400 20 1 final",
 			"500 30 1 final",
 			"600 40 1 final",
-			"600 0 1 late",
-			"600 50 1 final",
-		}, got)
+		}, got[:4])
+		require.ElementsMatch(t, []string{"600 0 1 late", "600 50 1 final"}, got[4:], "stage 1 emits with its end")
 	})
 }
