@@ -18,7 +18,7 @@ type Number interface {
 //
 //go:noinline
 func total[T, A any](f Flow[T], op string, init func() A, step func(acc A, v T) A, merge func(acc, part A) A, always bool, opts []Option) Reduction[A] {
-	parts := folding(f, op, init, func(*worker) func(acc A, v T) A { return step }, false)
+	parts := folding(f.windows(), op, init, func(*worker) func(acc A, v T) A { return step })
 	return departition(parts, init, merge, always, opts)
 }
 
@@ -92,8 +92,8 @@ func TopN[T any](f Flow[T], n int, less func(a, b T) bool, opts ...Option) Reduc
 	if n < 1 {
 		panic("flow: TopN: n is less than 1")
 	}
-	parts := folding(f, "top", func() *top[T] { return &top[T]{n: n, less: less} },
-		func(*worker) func(acc *top[T], v T) *top[T] { return (*top[T]).put }, false)
+	parts := folding(f.windows(), "top", func() *top[T] { return &top[T]{n: n, less: less} },
+		func(*worker) func(acc *top[T], v T) *top[T] { return (*top[T]).put })
 	merged := departition(parts, parts.fresh, func(acc, part *top[T]) *top[T] {
 		for _, v := range part.kept {
 			acc.put(v)

@@ -1,5 +1,13 @@
 package flow
 
+import (
+	"math"
+	"time"
+
+	"github.com/go-genstage/genstage/internal/window"
+	"github.com/go-genstage/genstage/stage"
+)
+
 // partial is what a stage of a partitioned reduction has for the merging one.
 type partial[A any] struct {
 	acc     A
@@ -8,14 +16,17 @@ type partial[A any] struct {
 
 // merged is a window of which some stages have reported.
 type merged[B any] struct {
-	acc   B
-	final int // how many stages are done with it
+	acc    B
+	window Window
+	events int64
 }
 
 // Departition merges the accumulators of all stages of a reduction in one stage. Each trigger there hands its accumulator over, and a
 // fresh one is begun there; merge makes of the merged accumulator of that window, at first what init returns,
-// and it the next one. Its own trigger, which is final, comes for a window when all stages have had their final one for it, or else
-// at the end of the input. The options are those of the layer that it begins; it always has one stage.
+// and it the next one. Its own trigger, which is final, comes for a window when no stage has anything more for it: each one has had its final
+// trigger for that window or a later one, has ended, or is idle (it has sent nothing for the [Idle] time of fixed windows, or for twice the
+// duration of periodic ones). What a stage sends after that is not merged any more, but comes in a [Late] trigger of its own. Windows
+// without time wait for all stages. The options are those of the layer that it begins; it always has one stage.
 func Departition[A, B any](r Reduction[A], init func() B, merge func(acc B, part A) B, opts ...Option) Reduction[B] {
 	must(init != nil && merge != nil, "Departition")
 	return departition(r, init, merge, false, opts)
@@ -34,44 +45,112 @@ func departition[A, B any](r Reduction[A], init func() B, merge func(acc B, part
 		layer: f.layer.with("departition", traits{keeps: true, one: true}),
 		fresh: init,
 		fold: func(w *worker, fire func(acc B, t Trigger) B) func(input any) {
-			open := map[Window]*merged[B]{} // owned by the stage goroutine, like order
-			var order []Window              // of open, the oldest first, and some that are done
-			any := false                    // something has come
-			done := func(at Window) {
-				m := open[at]
-				delete(open, at)
-				fire(m.acc, Trigger{Window: at, Final: true, Stages: 1})
-				for len(order) > 0 && open[order[0]] == nil {
-					order = order[1:]
-				}
-			}
-			feed := f.chain(w, func(p partial[A]) bool {
-				any = true
-				at := p.trigger.Window
-				m := open[at]
-				if m == nil {
-					m = &merged[B]{acc: init()}
-					open[at] = m
-					order = append(order, at)
-				}
-				m.acc = merge(m.acc, p.acc)
-				if p.trigger.Final {
-					m.final++
-				}
-				if m.final == p.trigger.Stages {
-					done(at)
-				}
-				return w.more()
-			})
-			w.hooks = append(w.hooks, hook{end: func() {
-				if !any && always {
-					fire(init(), Trigger{Final: true, Stages: 1})
-				}
-				for len(order) > 0 {
-					done(order[0])
-				}
-			}})
+			m := newMerging(w, r.spec, init, merge, fire, always)
+			feed := f.chain(w, m.add)
+			w.hooks = append(w.hooks, hook{came: m.came, batch: m.arm, end: m.end, gone: m.gone})
 			return feed
 		},
 	}
+}
+
+// mergedSpec returns how windows are divided where they are merged: as event time, of which those of the stages before are the watermarks.
+func mergedSpec(s window.Spec) window.Spec {
+	merged := window.Spec{Kind: window.Fixed, Duration: s.Duration, Offset: s.Offset, Idle: s.Idle}
+	switch s.Kind {
+	case window.Global:
+		return window.Spec{}
+	case window.Count:
+		merged.Duration = 1 // see span
+	case window.Periodic:
+		merged.Idle = 2 * min(s.Duration, math.MaxInt64/2)
+	}
+	return merged
+}
+
+// span returns the time of a window where windows are merged. That of a count window is its index.
+func span(w Window) (start, end time.Time) {
+	if w.End.IsZero() {
+		return time.Unix(0, w.Index), time.Unix(0, w.Index+1)
+	}
+	return w.Start, w.End
+}
+
+// merging is the windows of a departition in one run. It is used on the stage's goroutine only.
+type merging[A, B any] struct {
+	w       *worker
+	engine  *window.Engine[partial[A], merged[B]]
+	sources map[*stage.Subscription]*window.Source
+	timer   *timer
+	empty   func() // nothing has come at all
+	any     bool   // something has come
+}
+
+func newMerging[A, B any](
+	w *worker, parts window.Spec, init func() B, merge func(acc B, part A) B, fire func(acc B, t Trigger) B, always bool,
+) *merging[A, B] {
+	add := func(m merged[B], p partial[A]) merged[B] {
+		return merged[B]{acc: merge(m.acc, p.acc), window: p.trigger.Window, events: m.events + p.trigger.Events}
+	}
+	emit := func(m merged[B], timing Timing) {
+		fire(m.acc, Trigger{Window: m.window, Timing: timing, Events: m.events, Stages: 1})
+	}
+	m := &merging[A, B]{w: w, sources: map[*stage.Subscription]*window.Source{}, empty: func() {}}
+	if always {
+		m.empty = func() { emit(merged[B]{acc: init()}, Final) }
+	}
+	engine, err := window.New(mergedSpec(parts), window.Reducer[partial[A], merged[B]]{
+		Init: func() merged[B] { return merged[B]{acc: init()} },
+		Add:  add,
+		Fire: func(p window.Pane[merged[B]]) merged[B] {
+			emit(p.Acc, Final) // it has no triggers and no lateness
+			return p.Acc
+		},
+		Late: func(p partial[A]) { emit(add(merged[B]{acc: init()}, p), Late) },
+	})
+	if err != nil {
+		panic(err) // the plan has the fault, and is not run
+	}
+	m.engine = engine
+	m.timer = w.timer(engine.Advance)
+	return m
+}
+
+func (m *merging[A, B]) came(sub *stage.Subscription) {
+	m.sources[sub] = m.engine.AddSource(func() bool { return m.w.waitsFor(sub) }, time.Now())
+}
+
+func (m *merging[A, B]) gone(sub *stage.Subscription) {
+	m.engine.EndSource(m.sources[sub], time.Now())
+	delete(m.sources, sub)
+}
+
+// add merges what a stage has for a window. With its final trigger the stage is done with that window and all before it.
+func (m *merging[A, B]) add(p partial[A]) bool {
+	m.any = true
+	start, end := span(p.trigger.Window)
+	now := time.Now()
+	source := m.sources[m.w.from]
+	m.engine.Hear(source, now)
+	if !p.trigger.repeats() {
+		if err := m.engine.Add(nil, p, start, now); err != nil {
+			return m.w.fail(err)
+		}
+	}
+	if p.trigger.Timing == Final {
+		m.engine.Observe(source, end, now)
+	}
+	return m.w.more()
+}
+
+func (m *merging[A, B]) arm() {
+	if next, ok := m.engine.Next(); ok {
+		m.timer.by(next)
+	}
+}
+
+func (m *merging[A, B]) end() {
+	if !m.any {
+		m.empty()
+	}
+	m.engine.End()
 }

@@ -10,8 +10,8 @@ func GroupBy[T any, K comparable, V any](f Flow[T], key func(v T) K, value func(
 		acc[k] = append(acc[k], value(v))
 		return acc
 	}
-	return folding(Partition(f, key, opts...), "groupby", func() map[K][]V { return map[K][]V{} },
-		func(*worker) func(acc map[K][]V, v T) map[K][]V { return group }, false)
+	return folding(Partition(f, key, opts...).windows(), "groupby", func() map[K][]V { return map[K][]V{} },
+		func(*worker) func(acc map[K][]V, v T) map[K][]V { return group })
 }
 
 // UniqBy returns the flow of the values whose key has not come before. It partitions by the key itself; the options are

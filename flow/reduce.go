@@ -1,6 +1,11 @@
 package flow
 
-import "time"
+import (
+	"fmt"
+
+	"github.com/go-genstage/genstage/internal/window"
+	"github.com/go-genstage/genstage/stage"
+)
 
 // Reduction is a flow of which each stage folds what it receives into an accumulator. It has no results until
 // something triggers it, at the latest the end of its input; what it emits then is said by one of [Reduction.EmitState],
@@ -8,6 +13,7 @@ import "time"
 // stages. It is an immutable value, like a Flow.
 type Reduction[A any] struct {
 	layer layer
+	spec  window.Spec // of its windows
 	fresh func() A
 	fold  fold[A]
 }
@@ -16,79 +22,75 @@ type Reduction[A any] struct {
 // the one to go on with.
 type fold[A any] func(w *worker, fire func(acc A, t Trigger) A) func(input any)
 
-// Trigger says why a reduction is asked to emit.
-type Trigger struct {
-	Window Window
-	Name   string // what fired; empty at the end of the window
-	Final  bool   // the window is at its end: its accumulator is not used any more
-	Pane   int    // how often this window has been asked before
-	Stage  int    // the stage of the layer, from 0
-	Stages int    // how many it has
-}
-
-// Window names a window. The zero value is the global one, which all events belong to if nothing else was said.
-type Window struct {
-	Index      int64     // of a window of so many events, from 0
-	Start, End time.Time // of a window of time
-}
-
 // Reduce folds the values that each stage of the layer receives: it begins with what init returns and makes of it and a value
 // what step returns. The accumulator belongs to one goroutine at a time, so step may modify and return it. A stage
 // that receives nothing has no accumulator and emits nothing.
 //
 // For one result in all use [Departition]; for results by key let [Partition] go before, or use [GroupBy].
-func Reduce[T, A any](f Flow[T], init func() A, step func(acc A, v T) A) Reduction[A] {
-	must(init != nil && step != nil, "Reduce")
-	return folding(f, "reduce", init, func(_ *worker) func(acc A, v T) A { return step }, false)
+func Reduce[T, A any](f Reducible[T], init func() A, step func(acc A, v T) A) Reduction[A] {
+	must(f != nil && init != nil && step != nil, "Reduce")
+	return folding(f.windows(), "reduce", init, func(_ *worker) func(acc A, v T) A { return step })
 }
 
-// folding makes a reduction. step is made for each worker. always has it fire at the end even if nothing has come.
+// folding makes a reduction. step is made for each worker.
 //
 //go:noinline
-func folding[T, A any](f Flow[T], op string, fresh func() A, step func(w *worker) func(acc A, v T) A, always bool) Reduction[A] {
-	f = f.kept()
+func folding[T, A any](g Windows[T], op string, fresh func() A, step func(w *worker) func(acc A, v T) A) Reduction[A] {
+	g.flow = g.flow.kept()
+	f := g.flow
+	if err := g.spec.Validate(); err != nil {
+		f.layer = f.layer.fault(fmt.Errorf("%w: %w", stage.ErrInvalidOption, err))
+	}
 	return Reduction[A]{
 		layer: f.layer.with(op, traits{keeps: true}),
+		spec:  g.spec,
 		fresh: fresh,
 		fold: func(w *worker, fire func(acc A, t Trigger) A) func(input any) {
-			var acc A // owned by the stage goroutine, like the rest
-			begun := false
-			step := step(w)
-			feed := f.chain(w, func(v T) bool {
-				if !begun {
-					acc, begun = fresh(), true
-				}
-				acc = step(acc, v)
-				return w.more()
-			})
-			w.hooks = append(w.hooks, hook{end: func() {
-				if !begun && always {
-					acc, begun = fresh(), true
-				}
-				if begun {
-					fire(acc, Trigger{Final: true, Stage: w.index, Stages: w.total})
-				}
-				begun = false
-			}})
+			link := windowed[T, A]
+			if g.plain() {
+				link = whole[T, A]
+			}
+			in, keeps := link(g, w, fresh, step(w), fire)
+			feed := f.chain(w, in)
+			w.hooks = append(w.hooks, keeps)
 			return feed
 		},
 	}
+}
+
+// whole is windowed for one window that nothing emits before its end.
+func whole[T, A any](_ Windows[T], w *worker, fresh func() A, step func(acc A, v T) A, fire func(acc A, t Trigger) A) (func(v T) bool, hook) {
+	var acc A // owned by the stage goroutine, like events
+	var events int64
+	return func(v T) bool {
+			if events == 0 {
+				acc = fresh()
+			}
+			events++
+			acc = step(acc, v)
+			return w.more()
+		}, hook{end: func() {
+			if events > 0 {
+				fire(acc, Trigger{Timing: Final, Events: events, Stage: w.index, Stages: w.total})
+			}
+		}}
 }
 
 // ReduceEmit is Reduce with a step that emits results as it goes: everything that depends on what came before, as running
 // totals, can be made of it. end is called at each trigger, at the latest the end of the input, may emit too, and returns
 // the accumulator to go on with; nil emits nothing then. emit must not be kept.
 func ReduceEmit[T, A, B any](
-	f Flow[T], init func() A, step func(acc A, v T, emit func(v B)) A, end func(acc A, t Trigger, emit func(v B)) A,
+	f Reducible[T], init func() A, step func(acc A, v T, emit func(v B)) A, end func(acc A, t Trigger, emit func(v B)) A,
 ) Flow[B] {
-	must(init != nil && step != nil, "ReduceEmit")
-	f = f.kept()
-	return Flow[B]{layer: f.layer.with("reduce", traits{keeps: true}), chain: func(w *worker, out func(v B) bool) func(input any) {
-		emit := emitter(w, out)
-		stepping := func(*worker) func(acc A, v T) A {
+	must(f != nil && init != nil && step != nil, "ReduceEmit")
+	reduced := func(emit func(v B)) Reduction[A] {
+		return folding(f.windows(), "reduce", init, func(*worker) func(acc A, v T) A {
 			return func(acc A, v T) A { return step(acc, v, emit) }
-		}
-		return folding(f, "reduce", init, stepping, false).fold(w, func(acc A, t Trigger) A {
+		})
+	}
+	return Flow[B]{layer: reduced(nil).layer, chain: func(w *worker, out func(v B) bool) func(input any) {
+		emit := emitter(w, out)
+		return reduced(emit).fold(w, func(acc A, t Trigger) A {
 			if end == nil {
 				return acc
 			}
@@ -120,10 +122,12 @@ func emitter[B any](w *worker, out func(v B) bool) func(v B) {
 }
 
 // EmitState returns the flow of the accumulators: one for each trigger of each stage. An accumulator is handed over, and a
-// fresh one begun.
+// fresh one begun, so a window that is emitted several times is emitted in parts; where nothing has come since the part before, there is none.
 func (r Reduction[A]) EmitState() Flow[A] {
-	return OnTrigger(r, func(acc A, _ Trigger, emit func(v A)) A {
-		emit(acc)
+	return OnTrigger(r, func(acc A, t Trigger, emit func(v A)) A {
+		if !t.repeats() {
+			emit(acc)
+		}
 		return r.fresh()
 	})
 }

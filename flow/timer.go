@@ -11,6 +11,7 @@ type timer struct {
 	w    *worker
 	fn   func(now time.Time)
 	set  *time.Timer // the one in force, nil if there is none
+	due  time.Time   // when it goes off
 	turn int         // counts sets and stops: a firing of an earlier one does nothing
 }
 
@@ -24,6 +25,7 @@ func (w *worker) timer(fn func(now time.Time)) *timer {
 // at sets the timer to go off at a time, at once if that has passed, instead of when it was set to before.
 func (t *timer) at(when time.Time) {
 	t.stop()
+	t.due = when
 	turn := t.turn
 	// The goroutine of AfterFunc ends at once: Tell does not block, and is refused when the run has ended.
 	t.set = time.AfterFunc(time.Until(when), func() {
@@ -37,6 +39,13 @@ func (t *timer) at(when time.Time) {
 			return t.w.passed()
 		})
 	})
+}
+
+// by sets the timer to go off at a time, unless it is set to go off before.
+func (t *timer) by(when time.Time) {
+	if t.set == nil || when.Before(t.due) {
+		t.at(when)
+	}
 }
 
 // stop has it not go off any more.

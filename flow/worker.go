@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"iter"
+	"slices"
 
 	"github.com/go-genstage/genstage/stage"
 )
@@ -18,20 +19,23 @@ type worker struct {
 	take  func() []event                                            // returns what came out at its end
 	hooks []hook                                                    // of the operations that keep something back, from the front
 	tell  func(fn func(ctx context.Context) ([]event, error)) error // of the stage
+	stats func() stage.Stats                                        // of the stage
 
 	ctx  context.Context      // of the callback in progress
 	from *stage.Subscription  // whose events are in hand, nil when there are none
 	push func(out event) bool // where an expander's events go, while it is pulled
 
-	timers []*timer
+	timers  []*timer
+	closers []func() // called when the run has ended
 
 	err  error // the first failure: nothing more is to be done
 	full bool  // nothing more is wanted, as after a Take
 }
 
 // hook is called where an operation that keeps something back has to let go of it. Hooks run from
-// the front of the chain to its back. Either function may be nil.
+// the front of the chain to its back. Any function may be nil.
 type hook struct {
+	came  func(sub *stage.Subscription) // a subscription has begun
 	batch func()                        // a batch has passed, or a timer has fired
 	end   func()                        // the input has ended
 	gone  func(sub *stage.Subscription) // a subscription has ended, and all its events have passed
@@ -57,8 +61,9 @@ func (w *worker) more() bool { return w.err == nil && !w.full }
 func (w *worker) handle(ctx context.Context, input any, from *stage.Subscription) ([]event, error) {
 	w.ctx, w.from = ctx, from
 	w.feed(input)
+	out, err := w.passed()
 	w.from = nil
-	return w.passed()
+	return out, err
 }
 
 // passed ends a batch. An error of ErrDone says that the stage has all it wants.
@@ -93,6 +98,15 @@ func (w *worker) complete(ctx context.Context) ([]event, error) {
 		return nil, w.err
 	}
 	return w.take(), stage.ErrDone
+}
+
+// came tells the operations that a subscription has begun.
+func (w *worker) came(sub *stage.Subscription) {
+	for _, h := range w.hooks {
+		if h.came != nil {
+			h.came(sub)
+		}
+	}
 }
 
 // gone tells the operations that a subscription has ended.
@@ -131,4 +145,21 @@ func (w *worker) terminate() {
 	for _, t := range w.timers {
 		t.stop()
 	}
+	for _, done := range w.closers {
+		done()
+	}
 }
+
+// waiting says whether the stage has been sent events that it has not finished, those in hand included.
+func (w *worker) waiting() bool {
+	return slices.ContainsFunc(w.stats().Upstreams, waits)
+}
+
+// waitsFor is waiting for the events of one subscription.
+func (w *worker) waitsFor(sub *stage.Subscription) bool {
+	return slices.ContainsFunc(w.stats().Upstreams, func(s stage.SubscriptionStats) bool {
+		return s.Producer == sub.Producer() && s.Label == sub.Label() && waits(s)
+	})
+}
+
+func waits(s stage.SubscriptionStats) bool { return s.Sent > s.Finished+s.Refused }

@@ -26,7 +26,7 @@ type Reducer[T, A any] struct {
 
 	// Before and After make a trigger for each window, with state of its own; nil if there is none. It is asked about each event of the window:
 	// Before in front of adding it, After behind that. True fires.
-	Before, After func() func(acc A, event T) bool
+	Before, After func() func(event T) bool
 }
 
 // Engine divides events into windows. It is used from one goroutine.
@@ -88,7 +88,8 @@ func (e *Engine[T, A]) EndSource(s *Source, now time.Time) {
 }
 
 // Add puts an event of s into its windows and fires what this brings about. at is the event's time; windows that are not of event time look at
-// neither s nor at. A late event counts as heard of s and moves the watermark like any other. The error wraps [ErrTime]; the event is then not added.
+// neither s nor at. A late event counts as heard of s and moves the watermark like any other; one of no source (nil) does not move it. The error
+// wraps [ErrTime]; the event is then not added.
 func (e *Engine[T, A]) Add(s *Source, event T, at, now time.Time) error {
 	e.elapse(now)
 	switch e.spec.Kind {
@@ -114,11 +115,25 @@ func (e *Engine[T, A]) Add(s *Source, event T, at, now time.Time) error {
 			e.reduce.Late(event)
 		}
 	}
+	if s != nil {
+		e.Observe(s, at, now)
+	}
+	return nil
+}
+
+// Hear notes that s is not silent. It says nothing about its event time.
+func (e *Engine[T, A]) Hear(s *Source, now time.Time) {
+	e.elapse(now)
+	s.seen, s.idle = e.now, false
+}
+
+// Observe notes that s has come to event time at, with or without an event, and does what this brings about.
+func (e *Engine[T, A]) Observe(s *Source, at, now time.Time) {
+	e.elapse(now)
 	if e.spec.Kind == Fixed {
 		e.marks.observe(s, at, e.now)
 		e.advance(e.marks.at)
 	}
-	return nil
 }
 
 // Advance does what has become due by now.
@@ -252,13 +267,13 @@ func (e *Engine[T, A]) create(w Window) *open[T, A] {
 
 // put adds an event to o and fires what it brings about: one pane before it at most, and one after it.
 func (e *Engine[T, A]) put(o *open[T, A], event T) {
-	if o.before != nil && o.before(o.acc, event) && o.fresh > 0 {
+	if o.before != nil && o.before(event) && o.fresh > 0 {
 		e.fire(o, Early, ByFunc)
 	}
 	o.acc = e.reduce.Add(o.acc, event)
 	o.total++
 	o.fresh++
-	byFunc := o.after != nil && o.after(o.acc, event)
+	byFunc := o.after != nil && o.after(event)
 	switch {
 	case e.spec.Kind == Count && o.total == int64(e.spec.Size):
 		e.fire(o, Final, "")

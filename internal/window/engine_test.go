@@ -266,6 +266,36 @@ func TestOnceAllSourcesAreIdleTheHighestMarkCounts(t *testing.T) {
 	}
 }
 
+func TestASourceCanSayHowFarItIs(t *testing.T) {
+	e, r := record(t, Spec{Kind: Fixed, Duration: 10 * time.Second})
+	s := e.AddSource(nil, sec(0))
+	require.NoError(t, e.Add(nil, 0, sec(50), sec(0)))
+	require.NoError(t, e.Add(nil, 1, sec(1), sec(0)))
+	require.Empty(t, r.late, "an event of no source moves nothing")
+	e.Observe(s, sec(10), sec(0))
+	require.Equal(t, []string{"0-10 #0 final [1]"}, r.take())
+}
+
+func TestASourceThatIsHeardOfIsNotIdle(t *testing.T) {
+	e, _ := record(t, Spec{Kind: Fixed, Duration: 10 * time.Second, Idle: time.Minute})
+	a := e.AddSource(nil, sec(0))
+	b := e.AddSource(nil, sec(0))
+	e.Hear(b, sec(50))
+	require.NoError(t, e.Add(a, 0, sec(100), sec(55)))
+	next, _ := e.Next()
+	require.Equal(t, sec(110), next)
+	e.Advance(sec(109))
+	_, ok := e.Watermark()
+	require.False(t, ok, "b holds it back, without a mark of its own")
+	e.Advance(sec(110))
+	_, ok = e.Watermark()
+	require.True(t, ok)
+	e.Hear(b, sec(111))
+	require.NoError(t, e.Add(a, 0, sec(200), sec(112)))
+	mark, _ := e.Watermark()
+	require.Equal(t, sec(100), mark, "b holds it back again")
+}
+
 func TestWithoutIdleTimeASilentSourceHoldsTheOthersBack(t *testing.T) {
 	e, r := record(t, Spec{Kind: Fixed, Duration: 10 * time.Second})
 	a, _ := e.AddSource(nil, sec(0)), e.AddSource(nil, sec(0))
@@ -357,14 +387,14 @@ func TestThePeriodicTriggerFiresForChangedWindows(t *testing.T) {
 	add(2, 11, 7)
 	require.Equal(t, sec(65), due(), "a minute after the first event")
 	e.Advance(sec(65))
-	require.Equal(t, []string{"0-10 #0 early [1] interval", "10-20 #0 early [2] interval", "20-30 #0 early [0] interval"}, r.take())
+	require.Equal(t, []string{"0-10 #0 early [1] periodically", "10-20 #0 early [2] periodically", "20-30 #0 early [0] periodically"}, r.take())
 	_, ok := e.Next()
 	require.False(t, ok, "nothing has changed, no timer")
 
 	add(3, 12, 200)
 	require.Equal(t, sec(245), due(), "the next multiple of the interval")
 	add(4, 13, 245)
-	require.Equal(t, []string{"10-20 #1 early [2 3] interval"}, r.take(), "an event before the timer makes no difference")
+	require.Equal(t, []string{"10-20 #1 early [2 3] periodically"}, r.take(), "an event before the timer makes no difference")
 	require.Equal(t, sec(305), due())
 	e.End()
 	require.Equal(t, []string{"0-10 #1 final [1]", "10-20 #2 final [2 3 4]", "20-30 #1 final [0]"}, r.take())
@@ -387,9 +417,9 @@ func TestAMessageFiresForChangedWindows(t *testing.T) {
 func TestCustomTriggersHaveStateOfTheirWindow(t *testing.T) {
 	r := &recorder{}
 	reduce := r.reducer()
-	reduce.After = func() func([]int, int) bool {
+	reduce.After = func() func(int) bool {
 		sum := 0
-		return func(_ []int, n int) bool { // true when 10 more are together
+		return func(n int) bool { // true when 10 more are together
 			if sum += n; sum < 10 {
 				return false
 			}
@@ -397,8 +427,8 @@ func TestCustomTriggersHaveStateOfTheirWindow(t *testing.T) {
 			return true
 		}
 	}
-	reduce.Before = func() func([]int, int) bool {
-		return func(_ []int, n int) bool { return n == 0 } // 0 begins a new part
+	reduce.Before = func() func(int) bool {
+		return func(n int) bool { return n == 0 } // 0 begins a new part
 	}
 	e, err := New(Spec{Kind: Count, Size: 6, Discard: true}, reduce)
 	require.NoError(t, err)

@@ -169,11 +169,11 @@ func TestEachEventIsInOnePaneOrLate(t *testing.T) {
 				return p.Acc
 			},
 			Late: func(n int) { seen = append(seen, n) },
-			Before: func() func([]int, int) bool {
-				return func(_ []int, n int) bool { return n%11 == 0 }
+			Before: func() func(int) bool {
+				return func(n int) bool { return n%11 == 0 }
 			},
-			After: func() func([]int, int) bool {
-				return func(_ []int, n int) bool { return n%13 == 0 }
+			After: func() func(int) bool {
+				return func(n int) bool { return n%13 == 0 }
 			},
 		})
 		require.NoError(t, err)

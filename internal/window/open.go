@@ -17,7 +17,7 @@ type open[T, A any] struct {
 	due  time.Time // when the watermark ends or closes it, for spans of time
 	slot int       // in the set of changed windows, -1 if it is not there
 
-	before, after func(A, T) bool // triggers of this window, nil if there are none
+	before, after func(T) bool // triggers of this window, nil if there are none
 }
 
 // dueHeap has the open windows of time, the next one due first.

@@ -29,9 +29,9 @@ func (t Timing) String() string {
 
 // The names of the triggers that have no name of their own.
 const (
-	ByEvery    = "every"    // Spec.Every
-	ByInterval = "interval" // Spec.Interval
-	ByFunc     = "func"     // Reducer.Before, Reducer.After
+	ByEvery    = "every"        // Spec.Every
+	ByInterval = "periodically" // Spec.Interval
+	ByFunc     = "func"         // Reducer.Before, Reducer.After
 )
 
 // Pane is one look at the accumulator of a window.
