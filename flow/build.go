@@ -192,7 +192,7 @@ func (b *builder) worker(s *step, index int) *unit {
 	h.opts = []stage.ProducerConsumerOption{
 		stage.Name(s.name(index)),
 		stage.OnInit(func(ctx context.Context) error {
-			w = &worker{name: s.name(index), index: index, total: s.stages, parts: s.parts, tell: u.tell, stats: u.stage.Stats, ctx: ctx}
+			w = &worker{name: s.name(index), index: index, total: s.stages, parts: s.parts, shared: s.share == toAll, tell: u.tell, stats: u.stage.Stats, ctx: ctx}
 			l.link(w)
 			if l.opts.init == nil {
 				return nil

@@ -10,7 +10,8 @@ type event struct {
 
 // block is the values that a stage emitted together. It is not modified once its events are out.
 type block struct {
-	values any // a []T; in an ordered layer a parcel, whose event stands for all of it
+	values any  // a []T; in an ordered layer a parcel, whose event stands for all of it
+	once   bool // who reads a value takes it out, so that the block does not keep it alive
 }
 
 // column collects the values that a stage emits, and makes events of them.
@@ -55,10 +56,11 @@ func eventsOf(b *block, n int) []event {
 // single makes an event of one value, where values go out one by one. The values
 // share blocks nevertheless: a place is written once, before its event is out.
 type single[T any] struct {
-	route func(v T) int32
-	room  []T // what is left of the block
-	at    int32
-	in    *block
+	shared bool // several read an event
+	route  func(v T) int32
+	room   []T // what is left of the block
+	at     int32
+	in     *block
 }
 
 // singles is how many values share a block then.
@@ -67,7 +69,7 @@ const singles = 256
 func (s *single[T]) event(v T) event {
 	if len(s.room) == 0 {
 		s.room = make([]T, singles)
-		s.in, s.at = &block{values: s.room}, 0
+		s.in, s.at = &block{values: s.room, once: !s.shared}, 0
 	}
 	s.room[0] = v
 	s.room = s.room[1:]
@@ -106,7 +108,12 @@ func eachEvent[T any](events []event, into func(v T) bool) {
 			in = e.in
 			values = in.values.([]T)
 		}
-		if !into(values[e.at]) {
+		v := values[e.at]
+		if in.once {
+			var none T
+			values[e.at] = none
+		}
+		if !into(v) {
 			return
 		}
 	}

@@ -92,7 +92,7 @@ func (f Flow[T]) close(route func(v T, parts int) int32) *node {
 			to = func(v T) int32 { return route(v, w.parts) }
 		}
 		if f.layer.expander() {
-			s := &single[T]{route: to}
+			s := &single[T]{route: to, shared: w.shared}
 			w.take = func() []event { return nil }
 			w.feed = f.chain(w, func(v T) bool { return w.push(s.event(v)) })
 			return

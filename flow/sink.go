@@ -130,11 +130,14 @@ func (f Flow[T]) ForEach(ctx context.Context, fn func(ctx context.Context, v T) 
 func (f Flow[T]) Seq(ctx context.Context, opts ...Option) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for e, err := range sequence(ctx, f.last(), ended("seq", opts)) {
-			var v T
-			if err == nil {
-				v = e.in.values.([]T)[e.at]
+			if err != nil {
+				var none T
+				yield(none, err)
+				return
 			}
-			if !yield(v, err) {
+			on := true
+			eachEvent([]event{e}, func(v T) bool { on = yield(v, nil); return on })
+			if !on {
 				return
 			}
 		}

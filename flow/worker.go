@@ -12,8 +12,9 @@ import (
 // made in OnInit and used on the stage's goroutine only.
 type worker struct {
 	name         string
-	index, total int // which of the layer's stages it is
-	parts        int // how many partitions the next layer has; 1 where there are none
+	index, total int  // which of the layer's stages it is
+	parts        int  // how many partitions the next layer has; 1 where there are none
+	shared       bool // each stage of the next layer gets all events
 
 	feed  func(input any)                                           // hands a batch to the front of the chain
 	take  func() []event                                            // returns what came out at its end
