@@ -25,8 +25,7 @@ type merged[B any] struct {
 // fresh one is begun there; merge makes of the merged accumulator of that window, at first what init returns,
 // and it the next one. Its own trigger, which is final, comes for a window when no stage has anything more for it: each one has had its final
 // trigger for that window or a later one, has ended, or is idle (it has sent nothing for the [Idle] time of fixed windows, or for twice the
-// duration of periodic ones). What a stage sends after that is not merged any more, but comes in a [Late] trigger of its own. Windows
-// without time wait for all stages. The options are those of the layer that it begins; it always has one stage.
+// duration of periodic ones). What a stage sends after that is not merged any more, but comes in a [Late] trigger of its own. The global window waits for all stages, and so do count windows, of which those with equal numbers are merged. The options are those of the layer that it begins; it always has one stage.
 func Departition[A, B any](r Reduction[A], init func() B, merge func(acc B, part A) B, opts ...Option) Reduction[B] {
 	must(init != nil && merge != nil, "Departition")
 	return departition(r, init, merge, false, opts)

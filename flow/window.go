@@ -58,7 +58,7 @@ func (f Flow[T]) PeriodicWindows(d time.Duration) Windows[T] {
 // A window ends when the watermark has come to its end: the event time before which no more values are expected. Each stage before the layer,
 // or each source, has one: the newest time of a value of it, less [Disorder]. The smallest one counts, of those that are not [Idle], and it never
 // goes back. So the values of each source should be in order, or nearly so, and those of different sources need not be. Behind what keeps values back
-// in the same layer (Batch, UniqBy) it is not known from whom they are, and all together count as one source.
+// in the same layer (Batch, UniqBy, another Reduce) it is not known from whom they are, and all together count as one source.
 //
 // A value that comes when its window is closed is late: it is left out and counted ([Trigger].Late), and handed to [Windows.OnLate]; without that, the
 // first late value of each stage is logged. [Lateness] has windows stay open longer. A time that lies more than 30 billion years away ends the flow.

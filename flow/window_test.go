@@ -322,6 +322,30 @@ func TestAnErrorOfOnLateEndsTheFlow(t *testing.T) {
 	require.Equal(t, 3, item.Item.(sent).n)
 }
 
+// Windows of n values are those of a stage, so the flow's last ones may be short in each of them. A stage without values has none.
+func TestCountWindowsAreThoseOfAStage(t *testing.T) {
+	numbers := make([]int, 75)
+	for i := range numbers {
+		numbers[i] = i
+	}
+	byStage := flow.FromSlice(numbers).PartitionWith(func(i, _ int) int { return i % 3 }, flow.Stages(4))
+	counts := flow.Reduce(byStage.CountWindows(10), func() int { return 0 }, func(n, _ int) int { return n + 1 })
+	got, err := flow.OnTrigger(counts, func(n int, tr flow.Trigger, emit func(string)) int {
+		emit(fmt.Sprint(tr.Stage, "/", tr.Stages, " ", tr.Window.Index, " ", n))
+		return n
+	}).Collect(t.Context())
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{
+		"0/4 0 10", "0/4 1 10", "0/4 2 5",
+		"1/4 0 10", "1/4 1 10", "1/4 2 5",
+		"2/4 0 10", "2/4 1 10", "2/4 2 5",
+	}, got)
+
+	merged, err := flow.Departition(counts, func() int { return 0 }, func(a, b int) int { return a + b }).EmitState().Collect(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []int{30, 30, 15}, merged, "those with equal numbers together")
+}
+
 func TestALeapOverManyWindowsIsOneWindow(t *testing.T) {
 	f := flow.FromSlice([]sent{{n: 1, at: 0}, {n: 2, at: 100_000}, {n: 3, at: 5e9}}, one)
 	require.Len(t, collectPanes(t, f.FixedWindows(time.Second, sent.time)), 3)
