@@ -84,6 +84,7 @@ type merging[A, B any] struct {
 	any     bool   // something has come
 }
 
+//go:noinline
 func newMerging[A, B any](
 	w *worker, parts window.Spec, init func() B, merge func(acc B, part A) B, fire func(acc B, t Trigger) B, always bool,
 ) *merging[A, B] {

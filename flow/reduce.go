@@ -59,6 +59,8 @@ func folding[T, A any](g Windows[T], op string, fresh func() A, step func(w *wor
 }
 
 // whole is windowed for one window that nothing emits before its end.
+//
+//go:noinline
 func whole[T, A any](_ Windows[T], w *worker, fresh func() A, step func(acc A, v T) A, fire func(acc A, t Trigger) A) (func(v T) bool, hook) {
 	var acc A // owned by the stage goroutine, like events
 	var events int64
