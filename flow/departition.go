@@ -1,7 +1,6 @@
 package flow
 
 import (
-	"math"
 	"time"
 
 	"github.com/go-genstage/genstage/internal/window"
@@ -23,9 +22,11 @@ type merged[B any] struct {
 
 // Departition merges the accumulators of all stages of a reduction in one stage. Each trigger there hands its accumulator over, and a
 // fresh one is begun there; merge makes of the merged accumulator of that window, at first what init returns,
-// and it the next one. Its own trigger, which is final, comes for a window when no stage has anything more for it: each one has had its final
-// trigger for that window or a later one, has ended, or is idle (it has sent nothing for the [Idle] time of fixed windows, or for twice the
-// duration of periodic ones). What a stage sends after that is not merged any more, but comes in a [Late] trigger of its own. The global window waits for all stages, and so do count windows, of which those with equal numbers are merged. The options are those of the layer that it begins; it always has one stage.
+// and it the next one. Its own trigger, which is final, comes for a window when no stage has anything more for it: each one has ended, or has had
+// its final trigger for that window or a later one. From the first such trigger on, the other stages are waited for no longer than the [Idle] time of
+// fixed windows; of periodic ones, than their duration, a minute at most. What a stage has for a window after that is not merged any more,
+// but comes in a [Late] trigger of its own. The global window waits for all stages, and so do count windows, of which those with equal numbers
+// are merged. The options are those of the layer that it begins; it always has one stage.
 func Departition[A, B any](r Reduction[A], init func() B, merge func(acc B, part A) B, opts ...Option) Reduction[B] {
 	must(init != nil && merge != nil, "Departition")
 	return departition(r, init, merge, false, opts)
@@ -53,17 +54,17 @@ func departition[A, B any](r Reduction[A], init func() B, merge func(acc B, part
 }
 
 // mergedSpec returns how windows are divided where they are merged: as event time, of which those of the stages before are the watermarks.
-func mergedSpec(s window.Spec) window.Spec {
-	merged := window.Spec{Kind: window.Fixed, Duration: s.Duration, Offset: s.Offset, Idle: s.Idle}
+// patience is how long the slower stages are waited for; 0: for ever.
+func mergedSpec(s window.Spec) (merged window.Spec, patience time.Duration) {
 	switch s.Kind {
-	case window.Global:
-		return window.Spec{}
-	case window.Count:
-		merged.Duration = 1 // see span
+	case window.Fixed:
+		return window.Spec{Kind: window.Fixed, Duration: s.Duration, Offset: s.Offset}, s.Idle
 	case window.Periodic:
-		merged.Idle = 2 * min(s.Duration, math.MaxInt64/2)
+		return window.Spec{Kind: window.Fixed, Duration: s.Duration}, min(s.Duration, DefaultIdle)
+	case window.Count:
+		return window.Spec{Kind: window.Fixed, Duration: 1}, 0 // see span
 	}
-	return merged
+	return window.Spec{}, 0
 }
 
 // span returns the time of a window where windows are merged. That of a count window is its index.
@@ -78,10 +79,20 @@ func span(w Window) (start, end time.Time) {
 type merging[A, B any] struct {
 	w       *worker
 	engine  *window.Engine[partial[A], merged[B]]
-	sources map[*stage.Subscription]*window.Source
+	sources map[*stage.Subscription]*window.Source // the stages before
 	timer   *timer
 	empty   func() // nothing has come at all
 	any     bool   // something has come
+
+	patience time.Duration
+	top      time.Time // end of the latest window that a stage is done with
+	waits    []wait    // in order of both
+}
+
+// wait is for the stages that are not done with the windows up to an end, which another one is done with.
+type wait struct {
+	end   time.Time
+	until time.Time
 }
 
 //go:noinline
@@ -98,7 +109,9 @@ func newMerging[A, B any](
 	if always {
 		m.empty = func() { emit(merged[B]{acc: init()}, Final) }
 	}
-	engine, err := window.New(mergedSpec(parts), window.Reducer[partial[A], merged[B]]{
+	spec, patience := mergedSpec(parts)
+	m.patience = patience
+	engine, err := window.New(spec, window.Reducer[partial[A], merged[B]]{
 		Init: func() merged[B] { return merged[B]{acc: init()} },
 		Add:  add,
 		Fire: func(p window.Pane[merged[B]]) merged[B] {
@@ -111,12 +124,12 @@ func newMerging[A, B any](
 		panic(err) // the plan has the fault, and is not run
 	}
 	m.engine = engine
-	m.timer = w.timer(engine.Advance)
+	m.timer = w.timer(m.advance)
 	return m
 }
 
 func (m *merging[A, B]) came(sub *stage.Subscription) {
-	m.sources[sub] = m.engine.AddSource(func() bool { return m.w.waitsFor(sub) }, time.Now())
+	m.sources[sub] = m.engine.AddSource(nil, time.Now())
 }
 
 func (m *merging[A, B]) gone(sub *stage.Subscription) {
@@ -129,22 +142,41 @@ func (m *merging[A, B]) add(p partial[A]) bool {
 	m.any = true
 	start, end := span(p.trigger.Window)
 	now := time.Now()
-	source := m.sources[m.w.from]
-	m.engine.Hear(source, now)
 	if !p.trigger.repeats() {
 		if err := m.engine.Add(nil, p, start, now); err != nil {
 			return m.w.fail(err)
 		}
 	}
 	if p.trigger.Timing == Final {
-		m.engine.Observe(source, end, now)
+		m.engine.Observe(m.sources[m.w.from], end, now)
+		if m.patience > 0 && (len(m.waits) == 0 || end.After(m.top)) {
+			m.top = end
+			m.waits = append(m.waits, wait{end, now.Add(m.patience)})
+		}
 	}
 	return m.w.more()
 }
 
+// advance ends the waits that are over. As long as there is something in the mailbox, it may be what is waited for.
+func (m *merging[A, B]) advance(now time.Time) {
+	for len(m.waits) > 0 && !now.Before(m.waits[0].until) {
+		if m.w.waiting() {
+			m.waits[0].until = now.Add(m.patience)
+			return
+		}
+		m.engine.Pass(m.waits[0].end, now)
+		m.waits = m.waits[1:]
+	}
+}
+
+// arm sets the timer for the first wait that is not in vain.
 func (m *merging[A, B]) arm() {
-	if next, ok := m.engine.Next(); ok {
-		m.timer.by(next)
+	for len(m.waits) > 0 {
+		if at, ok := m.engine.Watermark(); !ok || at.Before(m.waits[0].end) {
+			m.timer.by(m.waits[0].until)
+			return
+		}
+		m.waits = m.waits[1:]
 	}
 }
 

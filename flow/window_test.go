@@ -362,8 +362,23 @@ func TestWindowsRunAgain(t *testing.T) {
 	}
 }
 
-// The stage for one key has nothing for the later windows. It does not hold their merging back for longer than the idle time; what comes late from it
-// is not lost.
+// countsByWindow merges the counts of two stages, and says when.
+func countsByWindow(t *testing.T, d time.Duration, values ...sent) []string {
+	t.Helper()
+	byN := input(values...).PartitionWith(func(s sent, n int) int { return s.n % n }, flow.Stages(2))
+	start := time.Now()
+	counts := flow.Reduce(byN.FixedWindows(d, sent.time), func() int { return 0 }, func(n int, _ sent) int { return n + 1 })
+	all := flow.Departition(counts, func() int { return 0 }, func(a, b int) int { return a + b })
+	got, err := flow.OnTrigger(all, func(n int, tr flow.Trigger, emit func(string)) int {
+		emit(fmt.Sprint(time.Since(start).Seconds(), " ", tr.Window.Start.Unix(), " ", n, " ", tr.Timing))
+		return n
+	}).Collect(t.Context())
+	require.NoError(t, err)
+	return got
+}
+
+// The stage for one key has nothing for the later windows. Each of them waits for it for the idle time, and no longer; what comes late from it is not
+// lost.
 func TestADepartitionDoesNotWaitForASilentStage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var values []sent
@@ -371,21 +386,27 @@ func TestADepartitionDoesNotWaitForASilentStage(t *testing.T) {
 			values = append(values, sent{n: 0, at: float64(10*i + 1), waited: 100})
 		}
 		values[0].n = 1
-		byN := input(values...).PartitionWith(func(s sent, n int) int { return s.n % n }, flow.Stages(2))
-		start := time.Now()
-		counts := flow.Reduce(byN.FixedWindows(10*time.Second, sent.time), func() int { return 0 }, func(n int, _ sent) int { return n + 1 })
-		all := flow.Departition(counts, func() int { return 0 }, func(a, b int) int { return a + b })
-		got, err := flow.OnTrigger(all, func(n int, tr flow.Trigger, emit func(string)) int {
-			emit(fmt.Sprint(time.Since(start).Seconds(), " ", tr.Window.Start.Unix(), " ", n, " ", tr.Timing))
-			return n
-		}).Collect(t.Context())
-		require.NoError(t, err)
+		got := countsByWindow(t, 10*time.Second, values...)
 		require.Len(t, got, 6)
 		require.Equal(t, []string{
-			"300 10 1 final", // stage 0 has come to window 20; stage 1 is idle
-			"400 20 1 final",
-			"500 30 1 final",
+			"360 10 1 final", // stage 0 came to window 20 at 300
+			"460 20 1 final",
+			"560 30 1 final",
 		}, got[:3])
 		require.ElementsMatch(t, []string{"600 40 1 final", "600 0 1 late", "600 50 1 final"}, got[3:], "stage 1 emits with its end")
+	})
+}
+
+// Windows that are longer than the idle time have all stages silent most of the time. That must not close them with the first one that speaks.
+func TestADepartitionOfLongWindowsMergesAllStages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		require.Equal(t, []string{
+			"3610 0 2 final",
+			"7210 3600 2 final",
+			"7210 7200 2 final",
+		}, countsByWindow(t, time.Hour,
+			sent{n: 0, at: 1}, sent{n: 1, at: 2},
+			sent{n: 0, at: 3601, waited: 3600}, sent{n: 1, at: 3602, waited: 10},
+			sent{n: 0, at: 7201, waited: 3590}, sent{n: 1, at: 7202, waited: 10}))
 	})
 }

@@ -121,17 +121,20 @@ func (e *Engine[T, A]) Add(s *Source, event T, at, now time.Time) error {
 	return nil
 }
 
-// Hear notes that s is not silent. It says nothing about its event time.
-func (e *Engine[T, A]) Hear(s *Source, now time.Time) {
-	e.elapse(now)
-	s.seen, s.idle = e.now, false
-}
-
 // Observe notes that s has come to event time at, with or without an event, and does what this brings about.
 func (e *Engine[T, A]) Observe(s *Source, at, now time.Time) {
 	e.elapse(now)
 	if e.spec.Kind == Fixed {
 		e.marks.observe(s, at, e.now)
+		e.advance(e.marks.at)
+	}
+}
+
+// Pass moves the watermark on to at, whatever the sources have said, and does what this brings about. It never goes back.
+func (e *Engine[T, A]) Pass(at, now time.Time) {
+	e.elapse(now)
+	if e.spec.Kind == Fixed {
+		e.marks.pass(at)
 		e.advance(e.marks.at)
 	}
 }

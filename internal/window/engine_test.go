@@ -276,24 +276,20 @@ func TestASourceCanSayHowFarItIs(t *testing.T) {
 	require.Equal(t, []string{"0-10 #0 final [1]"}, r.take())
 }
 
-func TestASourceThatIsHeardOfIsNotIdle(t *testing.T) {
-	e, _ := record(t, Spec{Kind: Fixed, Duration: 10 * time.Second, Idle: time.Minute})
-	a := e.AddSource(nil, sec(0))
-	b := e.AddSource(nil, sec(0))
-	e.Hear(b, sec(50))
-	require.NoError(t, e.Add(a, 0, sec(100), sec(55)))
-	next, _ := e.Next()
-	require.Equal(t, sec(110), next)
-	e.Advance(sec(109))
-	_, ok := e.Watermark()
-	require.False(t, ok, "b holds it back, without a mark of its own")
-	e.Advance(sec(110))
-	_, ok = e.Watermark()
-	require.True(t, ok)
-	e.Hear(b, sec(111))
-	require.NoError(t, e.Add(a, 0, sec(200), sec(112)))
+func TestTheWatermarkCanBeMovedPastTheSources(t *testing.T) {
+	e, r := record(t, Spec{Kind: Fixed, Duration: 10 * time.Second})
+	s := e.AddSource(nil, sec(0))
+	require.NoError(t, e.Add(s, 0, sec(1), sec(0)))
+	require.NoError(t, e.Add(nil, 1, sec(25), sec(0)))
+	e.Pass(sec(20), sec(0))
+	require.Equal(t, []string{"0-10 #0 final [0]"}, r.take())
+	e.Pass(sec(5), sec(0))
 	mark, _ := e.Watermark()
-	require.Equal(t, sec(100), mark, "b holds it back again")
+	require.Equal(t, sec(20), mark, "it does not go back")
+	require.NoError(t, e.Add(s, 2, sec(19), sec(0)))
+	require.Equal(t, []int{2}, r.late)
+	require.NoError(t, e.Add(s, 3, sec(30), sec(0)))
+	require.Equal(t, []string{"20-30 #0 final [1]"}, r.take(), "the sources move it on as before")
 }
 
 func TestWithoutIdleTimeASilentSourceHoldsTheOthersBack(t *testing.T) {

@@ -113,3 +113,10 @@ func (w *watermark) join() {
 		w.at = m
 	}
 }
+
+// pass moves the watermark on to at, if it is not there yet.
+func (w *watermark) pass(at time.Time) {
+	if m := (mark{at: at, set: true}); w.at.before(m) {
+		w.at = m
+	}
+}
