@@ -53,18 +53,17 @@ func departition[A, B any](r Reduction[A], init func() B, merge func(acc B, part
 	}
 }
 
-// mergedSpec returns how windows are divided where they are merged: as event time, of which those of the stages before are the watermarks.
-// patience is how long the slower stages are waited for; 0: for ever.
-func mergedSpec(s window.Spec) (merged window.Spec, patience time.Duration) {
+// mergedSpec returns how windows are divided where they are merged: as event time, of which the stages before have the watermarks.
+func mergedSpec(s window.Spec) window.Spec {
 	switch s.Kind {
 	case window.Fixed:
-		return window.Spec{Kind: window.Fixed, Duration: s.Duration, Offset: s.Offset}, s.Idle
+		return window.Spec{Kind: window.Fixed, Duration: s.Duration, Offset: s.Offset, Idle: s.Idle}
 	case window.Periodic:
-		return window.Spec{Kind: window.Fixed, Duration: s.Duration}, min(s.Duration, DefaultIdle)
+		return window.Spec{Kind: window.Fixed, Duration: s.Duration, Idle: min(s.Duration, DefaultIdle)}
 	case window.Count:
-		return window.Spec{Kind: window.Fixed, Duration: 1}, 0 // see span
+		return window.Spec{Kind: window.Fixed, Duration: 1} // see span
 	}
-	return window.Spec{}, 0
+	return window.Spec{}
 }
 
 // span returns the time of a window where windows are merged. That of a count window is its index.
@@ -83,16 +82,6 @@ type merging[A, B any] struct {
 	timer   *timer
 	empty   func() // nothing has come at all
 	any     bool   // something has come
-
-	patience time.Duration
-	top      time.Time // end of the latest window that a stage is done with
-	waits    []wait    // in order of both
-}
-
-// wait is for the stages that are not done with the windows up to an end, which another one is done with.
-type wait struct {
-	end   time.Time
-	until time.Time
 }
 
 //go:noinline
@@ -109,9 +98,7 @@ func newMerging[A, B any](
 	if always {
 		m.empty = func() { emit(merged[B]{acc: init()}, Final) }
 	}
-	spec, patience := mergedSpec(parts)
-	m.patience = patience
-	engine, err := window.New(spec, window.Reducer[partial[A], merged[B]]{
+	engine, err := window.New(mergedSpec(parts), window.Reducer[partial[A], merged[B]]{
 		Init: func() merged[B] { return merged[B]{acc: init()} },
 		Add:  add,
 		Fire: func(p window.Pane[merged[B]]) merged[B] {
@@ -124,12 +111,12 @@ func newMerging[A, B any](
 		panic(err) // the plan has the fault, and is not run
 	}
 	m.engine = engine
-	m.timer = w.timer(m.advance)
+	m.timer = w.timer(engine.Advance)
 	return m
 }
 
 func (m *merging[A, B]) came(sub *stage.Subscription) {
-	m.sources[sub] = m.engine.AddSource(nil, time.Now())
+	m.sources[sub] = m.engine.AddSource(func() bool { return m.w.waitsFor(sub) }, time.Now())
 }
 
 func (m *merging[A, B]) gone(sub *stage.Subscription) {
@@ -149,34 +136,13 @@ func (m *merging[A, B]) add(p partial[A]) bool {
 	}
 	if p.trigger.Timing == Final {
 		m.engine.Observe(m.sources[m.w.from], end, now)
-		if m.patience > 0 && (len(m.waits) == 0 || end.After(m.top)) {
-			m.top = end
-			m.waits = append(m.waits, wait{end, now.Add(m.patience)})
-		}
 	}
 	return m.w.more()
 }
 
-// advance ends the waits that are over. As long as there is something in the mailbox, it may be what is waited for.
-func (m *merging[A, B]) advance(now time.Time) {
-	for len(m.waits) > 0 && !now.Before(m.waits[0].until) {
-		if m.w.waiting() {
-			m.waits[0].until = now.Add(m.patience)
-			return
-		}
-		m.engine.Pass(m.waits[0].end, now)
-		m.waits = m.waits[1:]
-	}
-}
-
-// arm sets the timer for the first wait that is not in vain.
 func (m *merging[A, B]) arm() {
-	for len(m.waits) > 0 {
-		if at, ok := m.engine.Watermark(); !ok || at.Before(m.waits[0].end) {
-			m.timer.by(m.waits[0].until)
-			return
-		}
-		m.waits = m.waits[1:]
+	if next, ok := m.engine.Next(); ok {
+		m.timer.by(next)
 	}
 }
 

@@ -72,8 +72,8 @@
 // triggers: [Windows.TriggerEvery], [Windows.TriggerPeriodically], [Windows.TriggerFunc], [Windows.TriggerBefore],
 // [Windows.TriggerOn]. [OnTrigger] is told of which window and why, and says with what the window goes on.
 //
-// With fixed windows, three times say how long to wait. [Disorder]: how far the values of a source may be out of order. [Idle]: when to
-// go on without a source that is silent. [Lateness]: how long to correct a window that has been emitted. What comes later still is
+// With fixed windows, three times say how long to wait. [Disorder]: how far the values of a source may be out of order. [Idle]: how
+// long to wait for a source that is silent. [Lateness]: how long to correct a window that has been emitted. What comes later still is
 // counted, and handed to [Windows.OnLate].
 //
 // # Failure

@@ -105,14 +105,15 @@ func TestWindowsAreEmittedWhileTheInputIsSilent(t *testing.T) {
 	})
 }
 
+// A window is held open for the idle time from when another source has come past its end, here at 3 seconds.
 func TestAnIdleSourceDoesNotHoldTheWatermarkBack(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		opts []flow.EventTimeOption
 		want []pane
 	}{
-		{"a minute", nil, []pane{{60, "0-10", "[1]", "final", ""}, {600, "10-20", "[2]", "final", ""}}},
-		{"as said", []flow.EventTimeOption{flow.Idle(20 * time.Second)}, []pane{{20, "0-10", "[1]", "final", ""}, {600, "10-20", "[2]", "final", ""}}},
+		{"a minute", nil, []pane{{63, "0-10", "[1]", "final", ""}, {600, "10-20", "[2]", "final", ""}}},
+		{"as said", []flow.EventTimeOption{flow.Idle(20 * time.Second)}, []pane{{23, "0-10", "[1]", "final", ""}, {600, "10-20", "[2]", "final", ""}}},
 		{"never", []flow.EventTimeOption{flow.Idle(0)}, []pane{{600, "0-10", "[1]", "final", ""}, {600, "10-20", "[2]", "final", ""}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -122,6 +123,30 @@ func TestAnIdleSourceDoesNotHoldTheWatermarkBack(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Bursts that lie further apart than the idle time: however the stages in the middle share them, nobody is overtaken.
+func TestAfterAPauseNoValueIsLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var values []sent
+		for i := range 60 {
+			v := sent{n: i, at: float64(i)}
+			if i%20 == 0 {
+				v.waited = 1000
+			}
+			values = append(values, v)
+		}
+		slow := flow.Map(flow.FromSeq(slowly(values...)).Shuffle(flow.Stages(3), flow.MaxDemand(1)), func(s sent) sent {
+			time.Sleep(time.Duration(5-s.n%4) * time.Second) // not all equally slow
+			return s
+		})
+		late := 0
+		g := slow.Shuffle(one).FixedWindows(10*time.Second, sent.time).
+			OnLate(func(context.Context, sent) error { late++; return nil })
+		got := collectPanes(t, g)
+		require.Zero(t, late)
+		require.Len(t, got, 6)
+	})
 }
 
 // A source whose end has come does not hold the watermark back, without any waiting.
