@@ -65,17 +65,17 @@ func whole[T, A any](_ Windows[T], w *worker, fresh func() A, step func(acc A, v
 	var acc A // owned by the stage goroutine, like events
 	var events int64
 	return func(v T) bool {
-			if events == 0 {
-				acc = fresh()
-			}
-			events++
-			acc = step(acc, v)
-			return w.more()
-		}, hook{end: func() {
-			if events > 0 {
-				fire(acc, Trigger{Timing: Final, Events: events, Stage: w.index, Stages: w.total})
-			}
-		}}
+		if events == 0 {
+			acc = fresh()
+		}
+		events++
+		acc = step(acc, v)
+		return w.more()
+	}, hook{end: func() {
+		if events > 0 {
+			fire(acc, Trigger{Timing: Final, Events: events, Stage: w.index, Stages: w.total})
+		}
+	}}
 }
 
 // ReduceEmit is Reduce with a step that emits results as it goes: everything that depends on what came before, as running
