@@ -1,7 +1,6 @@
 package flow
 
 import (
-	"math"
 	"time"
 
 	"github.com/go-genstage/genstage/internal/window"
@@ -23,10 +22,11 @@ type merged[B any] struct {
 
 // Departition merges the accumulators of all stages of a reduction in one stage. Each trigger there hands its accumulator over, and a
 // fresh one is begun there; merge makes of the merged accumulator of that window, at first what init returns,
-// and it the next one. Its own trigger, which is final, comes for a window when no stage has anything more for it: each one has had its final
-// trigger for that window or a later one, has ended, or is idle (it has sent nothing for the [Idle] time of fixed windows, or for twice the
-// duration of periodic ones). What a stage sends after that is not merged any more, but comes in a [Late] trigger of its own. Windows
-// without time wait for all stages. The options are those of the layer that it begins; it always has one stage.
+// and it the next one. Its own trigger, which is final, comes for a window when no stage has anything more for it: each one has ended, or has had
+// its final trigger for that window or a later one. From the first such trigger on, the other stages are waited for no longer than the [Idle] time of
+// fixed windows; of periodic ones, than their duration, a minute at most. What a stage has for a window after that is not merged any more,
+// but comes in a [Late] trigger of its own. The global window waits for all stages, and so do count windows, of which those with equal numbers
+// are merged. The options are those of the layer that it begins; it always has one stage.
 func Departition[A, B any](r Reduction[A], init func() B, merge func(acc B, part A) B, opts ...Option) Reduction[B] {
 	must(init != nil && merge != nil, "Departition")
 	return departition(r, init, merge, false, opts)
@@ -53,18 +53,17 @@ func departition[A, B any](r Reduction[A], init func() B, merge func(acc B, part
 	}
 }
 
-// mergedSpec returns how windows are divided where they are merged: as event time, of which those of the stages before are the watermarks.
+// mergedSpec returns how windows are divided where they are merged: as event time, of which the stages before have the watermarks.
 func mergedSpec(s window.Spec) window.Spec {
-	merged := window.Spec{Kind: window.Fixed, Duration: s.Duration, Offset: s.Offset, Idle: s.Idle}
 	switch s.Kind {
-	case window.Global:
-		return window.Spec{}
-	case window.Count:
-		merged.Duration = 1 // see span
+	case window.Fixed:
+		return window.Spec{Kind: window.Fixed, Duration: s.Duration, Offset: s.Offset, Idle: s.Idle}
 	case window.Periodic:
-		merged.Idle = 2 * min(s.Duration, math.MaxInt64/2)
+		return window.Spec{Kind: window.Fixed, Duration: s.Duration, Idle: min(s.Duration, DefaultIdle)}
+	case window.Count:
+		return window.Spec{Kind: window.Fixed, Duration: 1} // see span
 	}
-	return merged
+	return window.Spec{}
 }
 
 // span returns the time of a window where windows are merged. That of a count window is its index.
@@ -79,12 +78,13 @@ func span(w Window) (start, end time.Time) {
 type merging[A, B any] struct {
 	w       *worker
 	engine  *window.Engine[partial[A], merged[B]]
-	sources map[*stage.Subscription]*window.Source
+	sources map[*stage.Subscription]*window.Source // the stages before
 	timer   *timer
 	empty   func() // nothing has come at all
 	any     bool   // something has come
 }
 
+//go:noinline
 func newMerging[A, B any](
 	w *worker, parts window.Spec, init func() B, merge func(acc B, part A) B, fire func(acc B, t Trigger) B, always bool,
 ) *merging[A, B] {
@@ -129,15 +129,13 @@ func (m *merging[A, B]) add(p partial[A]) bool {
 	m.any = true
 	start, end := span(p.trigger.Window)
 	now := time.Now()
-	source := m.sources[m.w.from]
-	m.engine.Hear(source, now)
 	if !p.trigger.repeats() {
 		if err := m.engine.Add(nil, p, start, now); err != nil {
 			return m.w.fail(err)
 		}
 	}
 	if p.trigger.Timing == Final {
-		m.engine.Observe(source, end, now)
+		m.engine.Observe(m.sources[m.w.from], end, now)
 	}
 	return m.w.more()
 }

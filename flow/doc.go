@@ -58,6 +58,24 @@
 //
 // A stage that has received nothing emits nothing.
 //
+// # Windows
+//
+// What has no end cannot be reduced to its end. [Windows] divide the values that each stage of a layer receives, and Reduce
+// then has an accumulator for each window: [Flow.CountWindows] of n values, [Flow.FixedWindows] by a time that the values
+// have themselves, [Flow.PeriodicWindows] by the time at which they come. [Flow.GlobalWindow] is the one that a flow has anyway.
+//
+//	perHour := flow.Reduce(
+//		flow.Partition(clicks, Click.Page).FixedWindows(time.Hour, Click.Time, flow.Disorder(time.Minute)),
+//		newCounts, count)
+//
+// A window is emitted when it is closed, if it has a value at all; a leap over many windows costs nothing. To look at it earlier, give it
+// triggers: [Windows.TriggerEvery], [Windows.TriggerPeriodically], [Windows.TriggerFunc], [Windows.TriggerBefore],
+// [Windows.TriggerOn]. [OnTrigger] is told of which window and why, and says with what the window goes on.
+//
+// With fixed windows, three times say how long to wait. [Disorder]: how far the values of a source may be out of order. [Idle]: how
+// long to wait for a source that is silent. [Lateness]: how long to correct a window that has been emitted. What comes later still is
+// counted, and handed to [Windows.OnLate].
+//
 // # Failure
 //
 // A function that may fail ([MapErr], [FlatMapErr], [MapBatch], [Flow.ForEach]) returns an error. By default the

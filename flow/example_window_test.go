@@ -51,6 +51,11 @@ func show(acc []string, t flow.Trigger, emit func(line string)) []string {
 	return acc
 }
 
+func tooLate(_ context.Context, o order) error {
+	fmt.Println("late:", o.item, o.at.Unix())
+	return nil
+}
+
 // printLines runs a flow of lines.
 func printLines(lines flow.Flow[string]) {
 	err := lines.ForEach(context.Background(), func(_ context.Context, line string) error {
@@ -91,11 +96,7 @@ func ExampleFlow_CountWindows() {
 // Only windows with events are emitted, whatever lies between them; an event that comes too late is handed out.
 func ExampleFlow_FixedWindows() {
 	input := flow.FromSlice(orders("tea@1 milk@8 tea@12 milk@9 tea@1000000"), one)
-	windows := input.FixedWindows(10*time.Second, order.time).
-		OnLate(func(_ context.Context, o order) error {
-			fmt.Println("late:", o.item, o.at.Unix())
-			return nil
-		})
+	windows := input.FixedWindows(10*time.Second, order.time).OnLate(tooLate)
 	printLines(flow.OnTrigger(flow.Reduce(windows, noItems, items), show))
 	// Output:
 	// late: milk 9
@@ -122,9 +123,10 @@ func ExampleDisorder() {
 // A window is emitted at its end, and again with each order that comes within 20 seconds of event time.
 func ExampleLateness() {
 	input := flow.FromSlice(orders("tea@1 milk@12 salt@9 tea@29 milk@30 salt@8"), one)
-	windows := input.FixedWindows(10*time.Second, order.time, flow.Lateness(20*time.Second))
+	windows := input.FixedWindows(10*time.Second, order.time, flow.Lateness(20*time.Second)).OnLate(tooLate)
 	printLines(flow.OnTrigger(flow.Reduce(windows, noItems, items), show))
 	// Output:
+	// late: salt 8
 	// 0-10 s: [tea] on time
 	// 0-10 s: [tea salt] late
 	// 10-20 s: [milk] on time

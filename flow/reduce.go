@@ -59,21 +59,25 @@ func folding[T, A any](g Windows[T], op string, fresh func() A, step func(w *wor
 }
 
 // whole is windowed for one window that nothing emits before its end.
+//
+//go:noinline
 func whole[T, A any](_ Windows[T], w *worker, fresh func() A, step func(acc A, v T) A, fire func(acc A, t Trigger) A) (func(v T) bool, hook) {
 	var acc A // owned by the stage goroutine, like events
 	var events int64
-	return func(v T) bool {
-			if events == 0 {
-				acc = fresh()
-			}
-			events++
-			acc = step(acc, v)
-			return w.more()
-		}, hook{end: func() {
-			if events > 0 {
-				fire(acc, Trigger{Timing: Final, Events: events, Stage: w.index, Stages: w.total})
-			}
-		}}
+	in := func(v T) bool {
+		if events == 0 {
+			acc = fresh()
+		}
+		events++
+		acc = step(acc, v)
+		return w.more()
+	}
+	end := func() {
+		if events > 0 {
+			fire(acc, Trigger{Timing: Final, Events: events, Stage: w.index, Stages: w.total})
+		}
+	}
+	return in, hook{end: end}
 }
 
 // ReduceEmit is Reduce with a step that emits results as it goes: everything that depends on what came before, as running

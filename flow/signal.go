@@ -21,11 +21,14 @@ func (s *Signal) Send(name string) {
 	stages := maps.Clone(s.stages)
 	s.mu.Unlock()
 	for w, fire := range stages {
-		_ = w.tell(func(ctx context.Context) ([]event, error) { // refused when the run has ended
+		err := w.tell(func(ctx context.Context) ([]event, error) {
 			w.ctx = ctx
 			fire(name, time.Now())
 			return w.passed()
 		})
+		if err != nil {
+			s.leave(w) // its run ended without its hooks, as when OnInit fails
+		}
 	}
 }
 
@@ -37,9 +40,11 @@ func (s *Signal) join(w *worker, fire func(name string, now time.Time)) {
 		s.stages = map[*worker]func(name string, now time.Time){}
 	}
 	s.stages[w] = fire
-	w.closers = append(w.closers, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.stages, w)
-	})
+	w.closers = append(w.closers, func() { s.leave(w) })
+}
+
+func (s *Signal) leave(w *worker) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.stages, w)
 }

@@ -56,9 +56,9 @@ func (f Flow[T]) PeriodicWindows(d time.Duration) Windows[T] {
 // zero time, as [time.Time.Truncate] has them: hours and days in UTC, weeks on a Monday.
 //
 // A window ends when the watermark has come to its end: the event time before which no more values are expected. Each stage before the layer,
-// or each source, has one: the newest time of a value of it, less [Disorder]. The smallest one counts, of those that are not [Idle], and it never
-// goes back. So the values of each source should be in order, or nearly so, and those of different sources need not be. Behind what keeps values back
-// in the same layer (Batch, UniqBy) it is not known from whom they are, and all together count as one source.
+// or each source, has one: the newest time of a value of it, less [Disorder]. The smallest one counts, but what is ahead of it waits for no longer
+// than the [Idle] time; and it never goes back. So the values of each source should be in order, or nearly so, and those of different sources need not be. Behind what keeps values back
+// in the same layer (Batch, UniqBy, another Reduce) it is not known from whom they are, and all together count as one source.
 //
 // A value that comes when its window is closed is late: it is left out and counted ([Trigger].Late), and handed to [Windows.OnLate]; without that, the
 // first late value of each stage is logged. [Lateness] has windows stay open longer. A time that lies more than 30 billion years away ends the flow.
@@ -158,9 +158,10 @@ func Lateness(d time.Duration) EventTimeOption {
 // DefaultIdle is the idle time of a flow without [Idle].
 const DefaultIdle = time.Minute
 
-// Idle says after what time, in processing time, a source that sends nothing does not hold the watermark back any longer, until it sends
-// something. A source whose values wait to be handled is not idle. If all are, the newest watermark of them counts. By default [DefaultIdle];
-// 0 has the watermark wait for each source, for ever if need be. Not negative.
+// Idle says how long, in processing time, a source that is silent holds windows open: from when another source has come past their end. How long it
+// was silent before does not count, so after a pause of all sources the first one to speak does not make the values of the others late. A source
+// whose values wait to be handled is not silent. By default [DefaultIdle]; 0 has each window wait for each source, until that has ended. Not
+// negative.
 func Idle(d time.Duration) EventTimeOption {
 	return func(s *window.Spec) { s.Idle = d }
 }

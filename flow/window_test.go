@@ -105,14 +105,15 @@ func TestWindowsAreEmittedWhileTheInputIsSilent(t *testing.T) {
 	})
 }
 
+// A window is held open for the idle time from when another source has come past its end, here at 3 seconds.
 func TestAnIdleSourceDoesNotHoldTheWatermarkBack(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		opts []flow.EventTimeOption
 		want []pane
 	}{
-		{"a minute", nil, []pane{{60, "0-10", "[1]", "final", ""}, {600, "10-20", "[2]", "final", ""}}},
-		{"as said", []flow.EventTimeOption{flow.Idle(20 * time.Second)}, []pane{{20, "0-10", "[1]", "final", ""}, {600, "10-20", "[2]", "final", ""}}},
+		{"a minute", nil, []pane{{63, "0-10", "[1]", "final", ""}, {600, "10-20", "[2]", "final", ""}}},
+		{"as said", []flow.EventTimeOption{flow.Idle(20 * time.Second)}, []pane{{23, "0-10", "[1]", "final", ""}, {600, "10-20", "[2]", "final", ""}}},
 		{"never", []flow.EventTimeOption{flow.Idle(0)}, []pane{{600, "0-10", "[1]", "final", ""}, {600, "10-20", "[2]", "final", ""}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -122,6 +123,30 @@ func TestAnIdleSourceDoesNotHoldTheWatermarkBack(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Bursts that lie further apart than the idle time: however the stages in the middle share them, nobody is overtaken.
+func TestAfterAPauseNoValueIsLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var values []sent
+		for i := range 60 {
+			v := sent{n: i, at: float64(i)}
+			if i%20 == 0 {
+				v.waited = 1000
+			}
+			values = append(values, v)
+		}
+		slow := flow.Map(flow.FromSeq(slowly(values...)).Shuffle(flow.Stages(3), flow.MaxDemand(1)), func(s sent) sent {
+			time.Sleep(time.Duration(5-s.n%4) * time.Second) // not all equally slow
+			return s
+		})
+		late := 0
+		g := slow.Shuffle(one).FixedWindows(10*time.Second, sent.time).
+			OnLate(func(context.Context, sent) error { late++; return nil })
+		got := collectPanes(t, g)
+		require.Zero(t, late)
+		require.Len(t, got, 6)
+	})
 }
 
 // A source whose end has come does not hold the watermark back, without any waiting.
@@ -322,6 +347,30 @@ func TestAnErrorOfOnLateEndsTheFlow(t *testing.T) {
 	require.Equal(t, 3, item.Item.(sent).n)
 }
 
+// Windows of n values are those of a stage, so the flow's last ones may be short in each of them. A stage without values has none.
+func TestCountWindowsAreThoseOfAStage(t *testing.T) {
+	numbers := make([]int, 75)
+	for i := range numbers {
+		numbers[i] = i
+	}
+	byStage := flow.FromSlice(numbers).PartitionWith(func(i, _ int) int { return i % 3 }, flow.Stages(4))
+	counts := flow.Reduce(byStage.CountWindows(10), func() int { return 0 }, func(n, _ int) int { return n + 1 })
+	got, err := flow.OnTrigger(counts, func(n int, tr flow.Trigger, emit func(string)) int {
+		emit(fmt.Sprint(tr.Stage, "/", tr.Stages, " ", tr.Window.Index, " ", n))
+		return n
+	}).Collect(t.Context())
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{
+		"0/4 0 10", "0/4 1 10", "0/4 2 5",
+		"1/4 0 10", "1/4 1 10", "1/4 2 5",
+		"2/4 0 10", "2/4 1 10", "2/4 2 5",
+	}, got)
+
+	merged, err := flow.Departition(counts, func() int { return 0 }, func(a, b int) int { return a + b }).EmitState().Collect(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []int{30, 30, 15}, merged, "those with equal numbers together")
+}
+
 func TestALeapOverManyWindowsIsOneWindow(t *testing.T) {
 	f := flow.FromSlice([]sent{{n: 1, at: 0}, {n: 2, at: 100_000}, {n: 3, at: 5e9}}, one)
 	require.Len(t, collectPanes(t, f.FixedWindows(time.Second, sent.time)), 3)
@@ -338,8 +387,23 @@ func TestWindowsRunAgain(t *testing.T) {
 	}
 }
 
-// The stage for one key has nothing for the later windows. It does not hold their merging back for longer than the idle time; what comes late from it
-// is not lost.
+// countsByWindow merges the counts of two stages, and says when.
+func countsByWindow(t *testing.T, d time.Duration, values ...sent) []string {
+	t.Helper()
+	byN := input(values...).PartitionWith(func(s sent, n int) int { return s.n % n }, flow.Stages(2))
+	start := time.Now()
+	counts := flow.Reduce(byN.FixedWindows(d, sent.time), func() int { return 0 }, func(n int, _ sent) int { return n + 1 })
+	all := flow.Departition(counts, func() int { return 0 }, func(a, b int) int { return a + b })
+	got, err := flow.OnTrigger(all, func(n int, tr flow.Trigger, emit func(string)) int {
+		emit(fmt.Sprint(time.Since(start).Seconds(), " ", tr.Window.Start.Unix(), " ", n, " ", tr.Timing))
+		return n
+	}).Collect(t.Context())
+	require.NoError(t, err)
+	return got
+}
+
+// The stage for one key has nothing for the later windows. Each of them waits for it for the idle time, and no longer; what comes late from it is not
+// lost.
 func TestADepartitionDoesNotWaitForASilentStage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var values []sent
@@ -347,22 +411,27 @@ func TestADepartitionDoesNotWaitForASilentStage(t *testing.T) {
 			values = append(values, sent{n: 0, at: float64(10*i + 1), waited: 100})
 		}
 		values[0].n = 1
-		byN := input(values...).PartitionWith(func(s sent, n int) int { return s.n % n }, flow.Stages(2))
-		start := time.Now()
-		counts := flow.Reduce(byN.FixedWindows(10*time.Second, sent.time), func() int { return 0 }, func(n int, _ sent) int { return n + 1 })
-		all := flow.Departition(counts, func() int { return 0 }, func(a, b int) int { return a + b })
-		got, err := flow.OnTrigger(all, func(n int, tr flow.Trigger, emit func(string)) int {
-			emit(fmt.Sprint(time.Since(start).Seconds(), " ", tr.Window.Start.Unix(), " ", n, " ", tr.Timing))
-			return n
-		}).Collect(t.Context())
-		require.NoError(t, err)
+		got := countsByWindow(t, 10*time.Second, values...)
 		require.Len(t, got, 6)
 		require.Equal(t, []string{
-			"300 10 1 final", // stage 0 has come to window 20; stage 1 is idle
-			"400 20 1 final",
-			"500 30 1 final",
-			"600 40 1 final",
-		}, got[:4])
-		require.ElementsMatch(t, []string{"600 0 1 late", "600 50 1 final"}, got[4:], "stage 1 emits with its end")
+			"360 10 1 final", // stage 0 came to window 20 at 300
+			"460 20 1 final",
+			"560 30 1 final",
+		}, got[:3])
+		require.ElementsMatch(t, []string{"600 40 1 final", "600 0 1 late", "600 50 1 final"}, got[3:], "stage 1 emits with its end")
+	})
+}
+
+// Windows that are longer than the idle time have all stages silent most of the time. That must not close them with the first one that speaks.
+func TestADepartitionOfLongWindowsMergesAllStages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		require.Equal(t, []string{
+			"3610 0 2 final",
+			"7210 3600 2 final",
+			"7210 7200 2 final",
+		}, countsByWindow(t, time.Hour,
+			sent{n: 0, at: 1}, sent{n: 1, at: 2},
+			sent{n: 0, at: 3601, waited: 3600}, sent{n: 1, at: 3602, waited: 10},
+			sent{n: 0, at: 7201, waited: 3590}, sent{n: 1, at: 7202, waited: 10}))
 	})
 }

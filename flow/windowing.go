@@ -23,6 +23,8 @@ type windowing[T, A any] struct {
 
 // windowed has the values of a worker go into windows, and returns what takes them. fire is called for each trigger with the accumulator, and returns
 // the one to go on with.
+//
+//go:noinline
 func windowed[T, A any](g Windows[T], w *worker, fresh func() A, step func(acc A, v T) A, fire func(acc A, t Trigger) A) (func(v T) bool, hook) {
 	s := &windowing[T, A]{Windows: g, w: w, clocked: g.spec.Kind == window.Periodic || g.spec.Interval > 0}
 	engine, err := window.New(g.spec, window.Reducer[T, A]{

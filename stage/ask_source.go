@@ -44,17 +44,21 @@ func (r *run[In, Out]) askSource() {
 // callSource calls the demand callback, or OnDemand.
 func (r *run[In, Out]) callSource(want int64) {
 	var out []Out
+	var pass int
 	n := int(min(want, math.MaxInt))
+	if r.describe(n, nil); r.looked.Load() != nil {
+		r.publishOwed() // it may be in the callback for long
+	}
 	err := r.guard(inDemand, func() (err error) {
 		if r.demand != nil {
 			out, err = r.demand(r.ctx, n)
-			return err
+		} else {
+			out, pass, err = r.def.onDemand(r.ctx, n)
 		}
-		var pass int
-		out, pass, err = r.def.onDemand(r.ctx, n)
-		r.granted += int64(max(0, min(pass, n-len(out))))
+		r.results = len(out)
 		return err
 	})
+	r.granted += int64(max(0, min(pass, n-len(out))))
 	if err != nil && !errors.Is(err, ErrDone) {
 		r.fail(err)
 		return

@@ -14,6 +14,7 @@ import (
 type call[Out any] struct {
 	fn    func(context.Context) ([]Out, error)
 	after bool // behind everything that was emitted before
+	ours  bool // fn is this package's: no callback, and may touch the run
 
 	state atomic.Uint32 // callWaiting, then one of the others, once
 	done  chan struct{} // closed when it is over; nil for Tell
@@ -81,11 +82,7 @@ func (r *run[In, Out]) invoke(c *call[Out]) {
 		return
 	}
 	r.calling = c
-	var out []Out
-	err := r.guard(inDo, func() (err error) {
-		out, err = c.fn(r.ctx)
-		return err
-	})
+	out, err := r.callFn(c)
 	if errors.Is(err, errAborted) {
 		r.calling = nil
 		c.finish(ErrEnded)
@@ -100,8 +97,27 @@ func (r *run[In, Out]) invoke(c *call[Out]) {
 	r.ends(err)
 }
 
+// callFn calls the function of a Do or Tell.
+func (r *run[In, Out]) callFn(c *call[Out]) (out []Out, err error) {
+	if c.ours {
+		if r.aborting.Load() != nil {
+			return nil, errAborted
+		}
+		return c.fn(r.ctx)
+	}
+	err = r.guard(inDo, func() (err error) {
+		out, err = c.fn(r.ctx)
+		r.results = len(out)
+		return err
+	})
+	return out, err
+}
+
 // runOf returns the run of h, typed, or why there is none.
 func runOf[In, Out any](h *handle, what string) (*run[In, Out], error) {
+	if !h.made() {
+		return nil, unmade(what)
+	}
 	current, runs := h.current()
 	if r, ok := current.(*run[In, Out]); ok {
 		return r, nil
@@ -119,7 +135,7 @@ func doOn[In, Out any](ctx context.Context, h *handle, what string, after bool, 
 	if err != nil {
 		return err
 	}
-	return r.do(ctx, what, after, fn)
+	return r.do(ctx, what, &call[Out]{fn: fn, after: after})
 }
 
 // tellOn is Tell and TellAfter on the current run of h.
@@ -144,8 +160,8 @@ func wakeOn[In, Out any](h *handle) error {
 }
 
 // do is Do and DoAfter of every kind.
-func (r *run[In, Out]) do(ctx context.Context, what string, after bool, fn func(context.Context) ([]Out, error)) error {
-	if fn == nil {
+func (r *run[In, Out]) do(ctx context.Context, what string, c *call[Out]) error {
+	if c.fn == nil {
 		return r.refusal(what, fmt.Errorf("%w: a nil function", ErrInvalidOption))
 	}
 	if r.runsOn(goid.Current()) {
@@ -164,7 +180,7 @@ func (r *run[In, Out]) do(ctx context.Context, what string, after bool, fn func(
 		}
 		defer caller.waitedFor()
 	}
-	c := &call[Out]{fn: fn, after: after, done: make(chan struct{})}
+	c.done = make(chan struct{})
 	if !r.box.Post(message[In]{kind: msgCall, arg: c}) {
 		return r.refusal(what, ErrEnded)
 	}
@@ -217,7 +233,7 @@ func (r *run[In, Out]) refusal(what string, err error) error {
 // callIn and tellIn are Do and Tell of a subscription: they cannot emit.
 
 func (r *run[In, Out]) callIn(ctx context.Context, fn func(context.Context) error) error {
-	return r.do(ctx, "Subscription.Do", false, mute[Out](fn))
+	return r.do(ctx, "Subscription.Do", &call[Out]{fn: mute[Out](fn)})
 }
 
 func (r *run[In, Out]) tellIn(fn func(context.Context) error) error {
@@ -251,6 +267,9 @@ func (c *core) waitFor(target *core) error {
 }
 
 func (c *core) waitedFor() {
+	if c.aborting.Load() != nil && c.waitsForAborted() {
+		c.answeredLate()
+	}
 	calls.Lock()
 	defer calls.Unlock()
 	c.waitsFor = nil

@@ -31,8 +31,11 @@ type child[In any] struct {
 	ctx     context.Context         // over all attempts
 	cancel  context.CancelCauseFunc // of ctx
 	settled chan struct{}           // closed when it has ended for good and is accounted for
+	charge  *ChargedEvent           // what its event is charged; nil: nothing
 
 	err       error         // written by the child's goroutine before msgChild, read by the stage's after it
+	attempt   *errand       // the attempt in progress, or the last one; owned by the stage goroutine
+	stuck     bool          // it was abandoned; written before settled is closed, read after it
 	goroutine atomic.Uint64 // number of the goroutine that does what the user gave; 0 for none
 
 	// written by the stage goroutine under children.mu
@@ -43,13 +46,20 @@ type child[In any] struct {
 // begun is how the start phase of a child ended.
 type begun struct {
 	running bool  // the child runs; else it was refused, with err, or declined, with nil
+	stuck   bool  // it was abandoned, and is accounted for
 	err     error // of the start
 }
+
+// The names of what runs on the goroutine of a child.
+const (
+	startCallback = "start"
+	childCallback = "child"
+)
 
 // live is the goroutine of one attempt: the start phase, if there is one, for which the stage
 // goroutine waits, and then the child itself. It ends with the child; the run waits for what it
 // sends at its end.
-func (k *children[In]) live(c *child[In], wait func(), up chan<- begun) {
+func (k *children[In]) live(c *child[In], e *errand, wait func(), up chan<- begun) {
 	if wait != nil {
 		wait()
 	}
@@ -58,19 +68,31 @@ func (k *children[In]) live(c *child[In], wait func(), up chan<- begun) {
 	if k.policy.mode == RestartTransient {
 		ctx, cancel = context.WithCancel(c.ctx) // there may be another attempt
 	}
-	callback := "child"
+	callback := childCallback
 	if up != nil {
-		callback = "start"
+		callback = startCallback
 	}
 	var err error
+	var stack []byte // of a panic, if it was watched
 	returned := false
 	defer func() {
 		if !returned {
-			err = k.recovered(recover(), callback, debug.Stack())
+			value := recover()
+			if stack == nil {
+				stack = debug.Stack()
+			}
+			err = k.recovered(value, callback, stack)
 		}
 		cancel()
 		c.goroutine.Store(0)
-		if callback == "start" {
+		if !e.back() {
+			if _, isPanic := err.(*PanicError); !isPanic {
+				err = nil // it may be anything, its context having ended
+			}
+			k.backLate(e, callback, c.id, err)
+			return
+		}
+		if callback == startCallback {
 			up <- begun{err: err} // has room for one
 			return
 		}
@@ -81,17 +103,32 @@ func (k *children[In]) live(c *child[In], wait func(), up chan<- begun) {
 	if up == nil {
 		run = func(ctx context.Context) error { return k.spec.run(ctx, c.event) }
 	} else {
-		if run, err = k.start(ctx, c); run == nil {
+		err = k.watchedChild(ctx, c, callback, &stack, func(ctx context.Context) error {
+			run, err = k.start(ctx, c)
+			return err
+		})
+		if run == nil {
 			returned = true
 			return
 		}
-		callback = "child"
+		callback = childCallback
 		up <- begun{running: true}
 	}
 	if err = ctx.Err(); err == nil { // else it was stopped before it began
-		err = run(ctx)
+		err = k.watchedChild(ctx, c, callback, &stack, run)
 	}
 	returned = true
+}
+
+// watchedChild calls run with those who watch around it.
+func (k *children[In]) watchedChild(ctx context.Context, c *child[In], callback string, stack *[]byte, run func(context.Context) error) error {
+	if !k.watching {
+		return run(ctx)
+	}
+	defer k.profile.begin(ctx, callback, "").end()
+	var none int // a child emits nothing
+	b := Callback{Name: callback, Child: c.id, Sub: c.sub, N: 1}
+	return k.watched(b, &none, stack, func() error { return run(ctx) })
 }
 
 // start is the start phase of a child. It counts as a callback of the stage.

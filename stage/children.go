@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -49,7 +50,7 @@ func (k *children[In]) begin(event In, sub *Subscription) {
 		panic(fmt.Sprintf("stage: rule K1: an event that cannot be held: %v", err))
 	}
 	c := k.add(event, sub)
-	if b := k.launch(c); !b.running {
+	if b := k.launch(c); !b.running && !b.stuck {
 		k.over(c, b.err, false)
 	}
 }
@@ -63,6 +64,7 @@ func (k *children[In]) beginByHand(event In) (ChildID, error) {
 	switch {
 	case b.running:
 		return c.id, nil
+	case b.stuck:
 	case b.err == nil:
 		k.settle(c, &k.handled)
 	default:
@@ -75,6 +77,12 @@ func (k *children[In]) beginByHand(event In) (ChildID, error) {
 func (k *children[In]) add(event In, sub *Subscription) *child[In] {
 	c := &child[In]{event: event, sub: sub, began: time.Now(), settled: make(chan struct{})}
 	c.ctx, c.cancel = context.WithCancelCause(k.ctx)
+	if sub != nil {
+		c.charge = sub.tab.take()
+	}
+	if c.charge != nil {
+		c.ctx = context.WithValue(c.ctx, chargeKey{}, c.charge)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.started++
@@ -85,16 +93,47 @@ func (k *children[In]) add(event In, sub *Subscription) *child[In] {
 
 // launch begins an attempt, and waits for its start phase if it has one.
 func (k *children[In]) launch(c *child[In]) begun {
+	c.attempt = &errand{}
 	if k.spec.start == nil {
-		go k.live(c, hop.Join(k.ctx, "child"), nil)
+		go k.live(c, c.attempt, hop.Join(k.ctx, "child"), nil)
 		return begun{running: true}
 	}
 	up := make(chan begun, 1)
-	before := k.callback.Swap(uint32(inStart))
-	go k.live(c, nil, up) // the stage goroutine waits for its start
-	b := <-up
-	k.callback.Store(before)
-	return b
+	k.begins(inStart)
+	k.callback.Store(uint32(inStart))
+	defer k.callback.Store(uint32(inNone))
+	go k.live(c, c.attempt, nil, up) // the stage goroutine waits for its start
+	select {
+	case b := <-up:
+		return b
+	case <-k.overdue:
+	}
+	if k.abandonChild(c, "start") {
+		k.shut = true
+		return begun{stuck: true, err: ErrStuck}
+	}
+	return <-up // it has just refused
+}
+
+// abandon gives up the children that have not returned, as Grace is over.
+func (k *children[In]) abandon() {
+	k.mu.Lock()
+	all := slices.Collect(maps.Values(k.all))
+	k.mu.Unlock()
+	slices.SortFunc(all, func(a, b *child[In]) int { return cmp.Compare(a.id, b.id) })
+	for _, c := range all {
+		k.abandonChild(c, "child")
+	}
+}
+
+// abandonChild gives up a child, and books its event; false if it has returned.
+func (k *children[In]) abandonChild(c *child[In], callback string) bool {
+	if !k.core.abandon(c.attempt, Stuck{Callback: callback, Child: c.id}) {
+		return false
+	}
+	c.stuck = true
+	k.settle(c, &k.tally.inputLate)
+	return true
 }
 
 // home takes a child that has ended, or whose pause has.
@@ -106,7 +145,7 @@ func (k *children[In]) home(c *child[In]) {
 		k.over(c, cause(c.ctx), true)
 	default:
 		k.mark(c, false)
-		if b := k.launch(c); !b.running {
+		if b := k.launch(c); !b.running && !b.stuck {
 			k.over(c, b.err, true)
 		}
 	}
@@ -172,6 +211,7 @@ func (k *children[In]) giveUp(c *child[In], cause error) {
 	attempts := c.restarts + 1
 	k.settle(c, &k.tally.failed)
 	if hook := k.spec.onDeadLetter; hook != nil && !k.ending() {
+		k.describe(1, c.sub)
 		err := k.guard(inDeadLetter, func() error { hook(k.ctx, c.event, attempts, cause); return nil })
 		if err != nil {
 			k.fail(err)
@@ -196,6 +236,7 @@ func (k *children[In]) settle(c *child[In], as *atomic.Int64) {
 	k.mu.Unlock()
 
 	as.Add(1)
+	c.charge.settle()
 	k.heldNow.Add(-1)
 	if sub := c.sub; sub != nil {
 		sub.held.Add(-1)
@@ -226,6 +267,9 @@ func (k *children[In]) stop(ctx context.Context, id ChildID) error {
 	c.cancel(ErrShutdown)
 	select {
 	case <-c.settled:
+		if c.stuck {
+			return ErrStuck
+		}
 		return nil
 	case <-ctx.Done():
 		return cause(ctx)
@@ -241,12 +285,18 @@ func (k *children[In]) any() bool {
 	return len(k.all) > 0
 }
 
-func (k *children[In]) counts() ChildCounts {
+// counts also returns when the oldest child was started.
+func (k *children[In]) counts() (_ ChildCounts, oldest time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	for _, c := range k.all {
+		if oldest.IsZero() || c.began.Before(oldest) {
+			oldest = c.began
+		}
+	}
 	return ChildCounts{
 		Active: int64(len(k.all)) - k.restarting, Restarting: k.restarting, Started: k.started, Ended: k.ended,
-	}
+	}, oldest
 }
 
 // list returns the children that have not ended, the oldest first.
@@ -266,7 +316,7 @@ func (k *children[In]) stuck() []Stuck {
 	var list []Stuck
 	for _, c := range k.list() {
 		if !c.Restarting {
-			list = append(list, Stuck{Stage: k.name(), Callback: "child", Child: c.ID})
+			list = append(list, Stuck{Stage: k.name(), Callback: childCallback, Child: c.ID})
 		}
 	}
 	return list

@@ -2,37 +2,74 @@ package stage
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/go-genstage/genstage/internal/buffer"
 )
 
 // conclude ends the run, in this order, each step once: children end; OnTerminate; iterators and feeds are
-// let go; the mailbox refuses; events not begun go back; the neighbours are told; the end is known to
+// let go; the mailbox refuses; who will not come back says so; events not begun go back; the neighbours are told; the end is known to
 // handle, launcher and pipeline.
 // A step that is lost to Goexit is not repeated: a new goroutine goes on with the next (main).
 func (r *run[In, Out]) conclude() {
-	steps := [...]func(){r.endChildren, r.terminate, r.releaseSource, r.closeFeed, r.refuse, r.goUp, r.goDown, r.finalize}
+	steps := [...]func(){r.book, r.endChildren, r.terminate, r.releaseSource, r.closeFeed, r.refuse, r.leave, r.goUp, r.goDown, r.finalize}
 	for r.concluding < len(steps) {
 		r.turn()
+		r.answerLeft() // refuse may have been lost in its middle
+		r.nameStuck()
 		r.concluding++
 		steps[r.concluding-1]()
 	}
 }
 
-// endChildren ends the context of the children and waits for them. What they wait for in turn, a Do
+// book accounts for what was in progress when the run came to its end: the callback that failed or was
+// abandoned, the dispatch that was cut short.
+func (r *run[In, Out]) book() {
+	r.stopTimer()
+	if r.hand.n > 0 {
+		begun := r.hand.sub.holdable.Swap(0)
+		r.awaitReleases() // an abandoned callback may be at Hold
+		switch {
+		case r.abandonedIn() == inEvents:
+			r.inputLate.Add(begun)
+		case r.expansion != nil && (r.shut || r.aborting.Load() == r.verdict): // an expansion was cut short
+			r.inputLost.Add(begun)
+		default:
+			r.failed.Add(begun)
+		}
+		r.hand.events, r.hand.n = r.hand.events[r.hand.n:], 0
+	}
+	r.nameStuck()
+	if c := r.calling; c != nil { // Goexit in a Do, or it is abandoned
+		r.calling = nil
+		c.finish(r.verdict.reason)
+	}
+	r.cutShort()
+	r.bringBack()
+}
+
+// endChildren ends the context of the children and waits for them, as long as Grace says. What they wait for in turn, a Do
 // or Subscribe of their supervisor, is answered meanwhile; all other messages stay for refuse.
 func (r *run[In, Out]) endChildren() {
 	if r.kids == nil || !r.kids.any() {
 		return
 	}
 	r.cancel(r.endCause())
+	r.arm()
 	for _, e := range r.ups {
 		e.answer(ErrEnded) // a child may wait for it in Subscribe
 	}
+	overdue := r.overdue
 	for r.kids.any() {
 		if r.next == len(r.batch) {
 			if r.batch, r.next = r.box.Take(r.batch), 0; len(r.batch) == 0 {
-				<-r.box.Bell()
+				r.rest(StateHolding)
+				select {
+				case <-r.box.Bell():
+				case <-overdue:
+					overdue = nil
+					r.kids.abandon()
+				}
 			}
 			r.turn()
 			continue
@@ -50,34 +87,36 @@ func (r *run[In, Out]) endChildren() {
 			r.early = append(r.early, m)
 		}
 	}
+	r.disarm(false) // OnTerminate may take its time
+	if r.aborting.Load() != nil {
+		r.arm() // but not now
+	}
 }
 
-// terminate books the callback that failed and calls OnTerminate.
+// terminate calls OnTerminate.
 func (r *run[In, Out]) terminate() {
-	r.stopTimer()
-	if r.hand.n > 0 {
-		begun := r.hand.sub.holdable.Swap(0)
-		if r.expansion != nil && r.aborting.Load() == r.verdict { // an expansion was cut short
-			r.inputLost.Add(begun)
-		} else {
-			r.failed.Add(begun)
-		}
-		r.hand.events, r.hand.n = r.hand.events[r.hand.n:], 0
-	}
-	if c := r.calling; c != nil { // Goexit in a Do
-		r.calling = nil
-		c.finish(r.verdict.reason)
-	}
 	if hook := r.h.conf.onTerminate; hook != nil && r.initialized {
-		r.survive(r.guard(inTerminate, func() error { hook(r.verdict.reason); return nil }))
+		r.describe(0, nil)
+		r.callLast(func() { hook(r.verdict.reason) })
 	}
+}
+
+// callLast calls OnTerminate, or lets an iterator go; not when a callback was abandoned, whose state this may
+// touch.
+func (r *run[In, Out]) callLast(fn func()) {
+	if r.shut {
+		return
+	}
+	r.putOff()
+	r.survive(r.guard(inTerminate, func() error { fn(); return nil }))
 }
 
 // releaseSource frees what a ready-made producer holds.
 func (r *run[In, Out]) releaseSource() {
 	r.stopExpansion()
-	if r.outlet.releaseDemand != nil {
-		r.survive(r.guard(inTerminate, func() error { r.releaseDemand(); return nil }))
+	if release := r.outlet.releaseDemand; release != nil {
+		r.unwatched()
+		r.callLast(release)
 	}
 }
 
@@ -88,7 +127,16 @@ func (r *run[In, Out]) refuse() {
 	}
 	left := append(append(r.early, r.batch[r.next:]...), r.box.Close()...)
 	r.early, r.batch, r.next = nil, nil, 0
-	for _, m := range left {
+	r.left = left
+	r.answerLeft()
+}
+
+// answerLeft answers what was in the mailbox when it closed.
+func (r *run[In, Out]) answerLeft() {
+	r.bringBack()
+	for len(r.left) > 0 {
+		m := r.left[0]
+		r.left = r.left[1:]
 		switch m.kind {
 		case msgEvents:
 			n := int64(len(m.events))
@@ -103,12 +151,11 @@ func (r *run[In, Out]) refuse() {
 		case msgSubscribeTo:
 			r.decline(m.arg.(*edge[In]), ErrEnded)
 		case msgConsumerDown:
+			r.leaving = m.sub.typed.(*edge[Out])
 			if e := r.mine(m.sub); e != nil {
 				r.dropEdge(e)
-				r.takeBack(e, e.returned)
-			} else {
-				r.lateDown(m)
 			}
+			r.bringBack()
 		case msgHandBack:
 			r.takeBack(m.sub.typed.(*edge[Out]), m.arg.([]Out))
 		}
@@ -148,6 +195,10 @@ func (r *run[In, Out]) goUp() {
 		}
 	}
 	r.lingering = nil
+	for _, e := range r.charged {
+		e.tab.close()
+	}
+	r.charged = nil
 }
 
 // goDown tells the consumers and counts what they did not get.
@@ -155,11 +206,13 @@ func (r *run[In, Out]) goDown() {
 	if r.def.out == nil {
 		return
 	}
-	r.cutShort()
+	r.cutShort() // what HandBack may have left, when it failed
 	lost, marks := r.buf.Drain()
 	r.outputLost.Add(int64(lost + r.inQueues()))
 	r.queueing = nil
 	r.buffered.Store(0)
+	r.inDispatcher.Store(0)
+	r.owedNow.Store(0)
 	r.dropKept()
 	for _, c := range r.marked {
 		r.drop(c)
@@ -176,6 +229,7 @@ func (r *run[In, Out]) goDown() {
 		r.spared = r.spared && e.options.mode == CancelTemporary
 	}
 	for id, e := range r.edges {
+		e.tab.leave()
 		r.mu.Lock()
 		delete(r.edges, id)
 		r.gone = append(r.gone, &e.Subscription)
@@ -191,25 +245,32 @@ func (r *run[In, Out]) goDown() {
 
 // finalize makes the end known.
 func (r *run[In, Out]) finalize() {
+	if r.spared && !r.verdict.clean && r.scope.goesOn() {
+		r.log(slog.LevelError, "stage: failed; all its subscribers are temporary, the pipeline goes on",
+			"stage", r.name(), "error", r.verdict.reason)
+	}
+	r.nameStuck()
+	r.disarm(true)
 	e := r.verdict
 	r.awaitReleases()
 	r.mu.Lock()
-	r.endedAs = e
+	r.endedAs, r.endedAt = e, time.Now()
 	r.mu.Unlock()
-	if r.spared && !e.clean && r.scope.goesOn() {
-		r.log(slog.LevelError, "stage: failed; all its subscribers are temporary, the pipeline goes on",
-			"stage", r.name(), "error", e.reason)
-	}
 	r.running.Store(false)
+	if r.hadConsumer {
+		r.h.wasServed(r.scope.id())
+	}
+	final := r.stats()
 	if r.def.out != nil {
-		r.def.out.closed(r.stats(), e, r.scope.id())
+		r.def.out.closed(final, e, r.scope.id())
 	} else {
-		r.h.closed(r.stats(), e, r.scope.id())
+		r.h.closed(final, e, r.scope.id())
 	}
 	r.h.tellEnd()
 	for _, late := range r.over {
 		late.deliver(message[Out]{kind: msgRefused, sub: &late.Subscription, arg: errRunOver})
 	}
+	r.profile.end()
 	close(r.done)
 	r.cancel(r.endCause()) // behind done, for who waits for both
 	if !r.initialized {

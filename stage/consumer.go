@@ -52,6 +52,29 @@ func newConsumer[In any](handle func(context.Context, []In, *Subscription) error
 
 func (c *Consumer[In]) none() bool { return c == nil }
 
+// Name returns the stage's name. Safe for concurrent use.
+func (c *Consumer[In]) Name() string { return c.self().Name() }
+
+// Run runs the stage alone and blocks until the run has ended; see [Producer.Run].
+func (c *Consumer[In]) Run(ctx context.Context) error { return c.self().Run(ctx) }
+
+// Stop has the stage drain and blocks until it has ended; see [Producer.Stop].
+func (c *Consumer[In]) Stop(ctx context.Context) error { return c.self().Stop(ctx) }
+
+// Abort ends the run without draining; see [Producer.Abort].
+func (c *Consumer[In]) Abort(cause error) { c.self().Abort(cause) }
+
+// Stats returns what the stage has done; see [Producer.Stats].
+func (c *Consumer[In]) Stats() Stats { return c.self().Stats() }
+
+// self returns the handle; nil for a nil stage.
+func (c *Consumer[In]) self() *handle {
+	if c == nil {
+		return nil
+	}
+	return &c.handle
+}
+
 // ForEach makes a consumer that calls fn for one event after the other. An error of fn ends the
 // stage, and the batch that the event came with counts as failed; [ErrDone] ends it normally, and
 // the events behind this one go back to the producer. ForEach panics if fn is nil.
@@ -77,6 +100,9 @@ func ForEach[In any](fn func(ctx context.Context, event In) error, opts ...Consu
 // is reported by Run with the file and line of this call; on a running stage it ends the run.
 // It never blocks.
 func (c *Consumer[In]) SubscribeTo(src Source[In], opts ...SubscribeOption) {
+	if c == nil {
+		return
+	}
 	subscribeToOn[In, none](&c.in, src, opts)
 }
 
@@ -89,7 +115,7 @@ func (c *Consumer[In]) SubscribeTo(src Source[In], opts ...SubscribeOption) {
 // A refusal, and a fault that SubscribeTo would report, is returned and changes nothing. Safe for
 // concurrent use.
 func (c *Consumer[In]) Subscribe(ctx context.Context, src Source[In], opts ...SubscribeOption) (*Subscription, error) {
-	return subscribeOn[In, none](ctx, &c.handle, src, opts)
+	return subscribeOn[In, none](ctx, c.self(), src, opts)
 }
 
 // Resubscribe replaces a subscription of this stage in one step: the producer ends old with reason and takes
@@ -97,7 +123,7 @@ func (c *Consumer[In]) Subscribe(ctx context.Context, src Source[In], opts ...Su
 // as if it had been cancelled, by its cancel mode. old may have ended already. If old is a subscription to
 // another stage, it is cancelled there. Otherwise it is as [Consumer.Subscribe].
 func (c *Consumer[In]) Resubscribe(ctx context.Context, old *Subscription, reason error, src Source[In], opts ...SubscribeOption) (*Subscription, error) {
-	return resubscribeOn[In, none](ctx, &c.handle, old, reason, src, opts)
+	return resubscribeOn[In, none](ctx, c.self(), old, reason, src, opts)
 }
 
 // OnCancel has fn called on the stage's goroutine when a subscription has ended in any way, after
@@ -105,6 +131,9 @@ func (c *Consumer[In]) Resubscribe(ctx context.Context, old *Subscription, reaso
 // normally, with another error with that error, whatever the mode. Call it before Run; the last
 // call counts.
 func (c *Consumer[In]) OnCancel(fn func(ctx context.Context, sub *Subscription, end Cancellation) error) {
+	if c == nil {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.def.onCancel = nil; fn == nil {
@@ -120,6 +149,9 @@ func (c *Consumer[In]) OnCancel(fn func(ctx context.Context, sub *Subscription, 
 // driven by Do and Tell, until a callback returns ErrDone. Without OnComplete the stage ends.
 // Call it before Run; the last call counts.
 func (c *Consumer[In]) OnComplete(fn func(ctx context.Context) error) {
+	if c == nil {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.def.onComplete = mute[none](fn)
@@ -128,10 +160,10 @@ func (c *Consumer[In]) OnComplete(fn func(ctx context.Context) error) {
 // Do runs fn on the stage's goroutine, between two callbacks, and returns when fn has returned;
 // see [Producer.Do] for what it waits for and how it fails. A consumer emits nothing.
 func (c *Consumer[In]) Do(ctx context.Context, fn func(context.Context) error) error {
-	return doOn[In](ctx, &c.handle, "Do", false, mute[none](fn))
+	return doOn[In](ctx, c.self(), "Do", false, mute[none](fn))
 }
 
 // Tell is Do without waiting; see [Producer.Tell].
 func (c *Consumer[In]) Tell(fn func(context.Context) error) error {
-	return tellOn[In](&c.handle, "Tell", false, mute[none](fn))
+	return tellOn[In](c.self(), "Tell", false, mute[none](fn))
 }

@@ -53,7 +53,7 @@ import (
 // supervisor completes when its input is complete and its children have ended; Stop waits for
 // them, restarts included. When the run fails or is aborted, the contexts of the children end, Run
 // waits for them to return, and their events are counted lost, except those of children that
-// returned nil.
+// returned nil. Those that don't return within [Grace] are abandoned, and their events count as late.
 type ConsumerSupervisor[In any] struct {
 	handle
 	in   inPort[In]
@@ -117,27 +117,56 @@ func newConsumerSupervisor[In any](spec childSpec[In], opts []ConsumerSupervisor
 
 func (s *ConsumerSupervisor[In]) none() bool { return s == nil }
 
+// Name returns the stage's name. Safe for concurrent use.
+func (s *ConsumerSupervisor[In]) Name() string { return s.self().Name() }
+
+// Run runs the stage alone and blocks until the run has ended; see [Producer.Run].
+func (s *ConsumerSupervisor[In]) Run(ctx context.Context) error { return s.self().Run(ctx) }
+
+// Stop has the stage drain and blocks until it has ended; see [Producer.Stop].
+func (s *ConsumerSupervisor[In]) Stop(ctx context.Context) error { return s.self().Stop(ctx) }
+
+// Abort ends the run without draining; see [Producer.Abort].
+func (s *ConsumerSupervisor[In]) Abort(cause error) { s.self().Abort(cause) }
+
+// Stats returns what the stage has done; see [Producer.Stats].
+func (s *ConsumerSupervisor[In]) Stats() Stats { return s.self().Stats() }
+
+// self returns the handle; nil for a nil stage.
+func (s *ConsumerSupervisor[In]) self() *handle {
+	if s == nil {
+		return nil
+	}
+	return &s.handle
+}
+
 // SubscribeTo declares a subscription; see [Consumer.SubscribeTo]. Here [MaxDemand] is the most
 // children, [MinDemand] how many must end before it asks again (0 by default), and [Manual] is
 // refused.
 func (s *ConsumerSupervisor[In]) SubscribeTo(src Source[In], opts ...SubscribeOption) {
+	if s == nil {
+		return
+	}
 	subscribeToOn[In, none](&s.in, src, opts)
 }
 
 // Subscribe makes a subscription now; see [Consumer.Subscribe].
 func (s *ConsumerSupervisor[In]) Subscribe(ctx context.Context, src Source[In], opts ...SubscribeOption) (*Subscription, error) {
-	return subscribeOn[In, none](ctx, &s.handle, src, opts)
+	return subscribeOn[In, none](ctx, s.self(), src, opts)
 }
 
 // Resubscribe replaces a subscription; see [Consumer.Resubscribe]. Children of the old one live on,
 // beside those of the new one.
 func (s *ConsumerSupervisor[In]) Resubscribe(ctx context.Context, old *Subscription, reason error, src Source[In], opts ...SubscribeOption) (*Subscription, error) {
-	return resubscribeOn[In, none](ctx, &s.handle, old, reason, src, opts)
+	return resubscribeOn[In, none](ctx, s.self(), old, reason, src, opts)
 }
 
 // OnCancel has fn called when a subscription has ended, as [Consumer.OnCancel]. Children whose
 // events came over it may still run.
 func (s *ConsumerSupervisor[In]) OnCancel(fn func(ctx context.Context, sub *Subscription, end Cancellation) error) {
+	if s == nil {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.def.onCancel = nil; fn == nil {
@@ -151,6 +180,9 @@ func (s *ConsumerSupervisor[In]) OnCancel(fn func(ctx context.Context, sub *Subs
 // OnComplete has fn called once per run when all input is complete and all children have ended, as
 // [Consumer.OnComplete].
 func (s *ConsumerSupervisor[In]) OnComplete(fn func(ctx context.Context) error) {
+	if s == nil {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.def.onComplete = mute[none](fn)
@@ -162,6 +194,9 @@ func (s *ConsumerSupervisor[In]) OnComplete(fn func(ctx context.Context) error) 
 // cause the last failure. Without fn they are logged. It is not called for children that were
 // stopped. Call it before Run; the last call counts.
 func (s *ConsumerSupervisor[In]) OnDeadLetter(fn func(ctx context.Context, event In, attempts int, cause error)) {
+	if s == nil {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.spec.onDeadLetter = fn
@@ -171,12 +206,12 @@ func (s *ConsumerSupervisor[In]) OnDeadLetter(fn func(ctx context.Context, event
 // see [Producer.Do]. Children may call it. When the run is about to end and waits for its
 // children, fn is not called and Do returns [ErrEnded].
 func (s *ConsumerSupervisor[In]) Do(ctx context.Context, fn func(context.Context) error) error {
-	return doOn[In](ctx, &s.handle, "Do", false, mute[none](fn))
+	return doOn[In](ctx, s.self(), "Do", false, mute[none](fn))
 }
 
 // Tell is Do without waiting; see [Producer.Tell].
 func (s *ConsumerSupervisor[In]) Tell(fn func(context.Context) error) error {
-	return tellOn[In](&s.handle, "Tell", false, mute[none](fn))
+	return tellOn[In](s.self(), "Tell", false, mute[none](fn))
 }
 
 // StartChild starts a child for an event that nobody has sent, outside all demand: it takes up no
@@ -185,18 +220,18 @@ func (s *ConsumerSupervisor[In]) Tell(fn func(context.Context) error) error {
 // refused, or if the stage does not run, is about to end ([ErrEnded]), or calls it from a callback
 // ([ErrSelfCall]). If ctx ends first it returns the cause, and the child is not started.
 func (s *ConsumerSupervisor[In]) StartChild(ctx context.Context, event In) (ChildID, error) {
-	r, err := runOf[In, none](&s.handle, "StartChild")
+	r, err := runOf[In, none](s.self(), "StartChild")
 	if err != nil {
 		return 0, err
 	}
 	var id ChildID
 	var refused error
-	err = r.do(ctx, "StartChild", false, func(context.Context) ([]none, error) {
+	err = r.do(ctx, "StartChild", &call[none]{ours: true, fn: func(context.Context) ([]none, error) {
 		if refused = ErrEnded; !r.finishing {
 			id, refused = r.kids.beginByHand(event)
 		}
 		return nil, nil
-	})
+	}})
 	if err == nil && refused != nil {
 		err = r.refusal("StartChild", refused)
 	}
@@ -206,10 +241,10 @@ func (s *ConsumerSupervisor[In]) StartChild(ctx context.Context, event In) (Chil
 // StopChild ends the context of a child and waits until the child has returned. Its slot comes
 // free, as at any end, and it is not started again, whatever it returned: nil counts its event as
 // handled, an error as failed, without OnDeadLetter. It returns [ErrNoChild] when there is no such
-// child (any more), the context's cause when ctx ends first (the child has been told nevertheless),
+// child (any more), [ErrStuck] when the run ended and the child was abandoned, the context's cause when ctx ends first (the child has been told nevertheless),
 // and [ErrSelfCall] from a callback of the stage, or the child itself. Safe for concurrent use.
 func (s *ConsumerSupervisor[In]) StopChild(ctx context.Context, id ChildID) error {
-	r, err := runOf[In, none](&s.handle, "StopChild")
+	r, err := runOf[In, none](s.self(), "StopChild")
 	if err != nil {
 		return err
 	}
@@ -225,7 +260,7 @@ func (s *ConsumerSupervisor[In]) StopChild(ctx context.Context, id ChildID) erro
 // Children returns the children that have not ended, the oldest first; none when the stage does
 // not run. Safe for concurrent use.
 func (s *ConsumerSupervisor[In]) Children() []ChildInfo[In] {
-	r, err := runOf[In, none](&s.handle, "Children")
+	r, err := runOf[In, none](s.self(), "Children")
 	if err != nil {
 		return nil
 	}

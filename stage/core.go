@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-genstage/genstage/internal/goid"
 )
@@ -15,14 +16,19 @@ import (
 // every function of the user's.
 type core struct {
 	h      *handle                 // read-only
+	number int                     // read-only: which run of the handle it is
 	scope  *scope                  // read-only
 	ctx    context.Context         // read-only: of this run, given to callbacks
 	cancel context.CancelCauseFunc // read-only
 	ring   func()                  // read-only: wakes the stage goroutine
 	hop    func()                  // read-only: waits for the turn of the stage goroutine (internal/hop); nil but in simulations
 
+	takeOver func()                                            // read-only: goes on with the run without the callback that was abandoned
+	late     func(cb callbackName, results int, failure error) // read-only: told by that callback
+	overdue  chan struct{}                                     // closed when Grace is over; nobody waits any longer for what was in progress then
+
 	aborting  atomic.Pointer[ending] // set once, by whoever aborts
-	callback  atomic.Uint32          // the callback in progress, as a callbackName; 0: none
+	callback  atomic.Uint32          // the callback in progress, as a callbackName; 0: none; the fence (abandon.go)
 	onGo      atomic.Uint64          // number of the stage goroutine
 	aside     atomic.Uint64          // number of a goroutine that does what the stage goroutine waits for; 0: none
 	pumping   atomic.Uint64          // number of the goroutine that reads for the stage; 0: none
@@ -30,14 +36,35 @@ type core struct {
 	releasing atomic.Int64           // calls of Release in progress, by any goroutine
 	handled   atomic.Int64           // events finished
 
+	doing   atomic.Uint64             // what it does, and since when (state.go); written by the stage goroutine
+	looked  atomic.Pointer[time.Time] // when somebody first took Stats; nil: nobody has
+	pushing atomic.Pointer[handle]    // the queue in whose Push the callback in progress waits; written by the stage goroutine
+
 	waitsFor *core // guarded by calls: the stage whose Do the callback in progress waits for
 
+	watch      watchdog
+	inCallback errand  // the callback that was abandoned
+	allStuck   []Stuck // guarded by h.stuck.mu: what was abandoned in this run
+
+	deaf, mute atomic.Bool // Observe, or the log handler, was abandoned: it is not called any more
+
 	// owned by the stage goroutine, and by what runs aside
-	verdict *ending // non-nil when the run is to end
-	trace   []byte  // stack of a function that failed on a coroutine
+	verdict *ending   // non-nil when the run is to end
+	trace   []byte    // stack of a function that failed on a coroutine, or while it was watched
+	results int       // events that the callback in progress has returned
+	about   callAbout // the callback that begins next, or is in progress
+
+	watching bool     // callbacks are observed or profiled; read-only
+	profile  *profile // read-only; nil: none
+
+	// owned by the stage goroutine
+	shut       bool    // a callback was abandoned: no other is called
+	unnamed    *ending // the verdict, but for what was abandoned
+	namedStuck int     // how many of allStuck the verdict names
 
 	done    chan struct{} // closed when the run has ended
 	endedAs *ending       // written under tally.mu, before done is closed
+	endedAt time.Time     // written with endedAs
 }
 
 // callbackName is a function of the user's that a stage calls.
@@ -58,13 +85,14 @@ const (
 	inDo
 	inStart
 	inDeadLetter
+	inDispatcher
 )
 
 var callbackNames = [...]string{
 	inNone: "", inDemand: "demand", inEvents: "events", inInit: "OnInit", inTerminate: "OnTerminate",
 	inSubscribe: "OnSubscribe", inConsumer: "OnConsumer", inConsumerGone: "OnConsumerGone",
 	inCancel: "OnCancel", inComplete: "OnComplete", inDiscard: "OnDiscard", inDo: "Do",
-	inStart: "start", inDeadLetter: "OnDeadLetter",
+	inStart: startCallback, inDeadLetter: "OnDeadLetter", inDispatcher: "Dispatcher",
 }
 
 // errAborted is what guard returns instead of calling after Abort.
@@ -73,16 +101,25 @@ var errAborted = errors.New("stage: aborted before the callback began")
 // guard calls fn as the callback cb. A panic becomes a [PanicError]; Goexit becomes one too, but
 // unwinds the goroutine nevertheless: then guard has left the verdict, and a new goroutine goes
 // on with it (run.main). After an abort only OnTerminate is called.
+//
+// Between the two changes of callback the run may be taken away from this goroutine, when Grace is over: then
+// guard does not return. So fn must not touch what belongs to the run after the user's function has returned,
+// but for results.
 func (c *core) guard(cb callbackName, fn func() error) (err error) {
+	c.begins(cb)
 	before := c.callback.Swap(uint32(cb))
 	if c.aborting.Load() != nil && cb != inTerminate {
-		c.callback.Store(before)
+		if !c.callback.CompareAndSwap(uint32(cb), before) { // the watchdog has taken it for begun
+			c.late(cb, 0, nil)
+			runtime.Goexit()
+		}
 		return errAborted
 	}
+	c.results = 0
 	returned := false
 	defer func() {
-		c.callback.Store(before)
-		if returned {
+		inTime := c.callback.CompareAndSwap(uint32(cb), before)
+		if returned && inTime {
 			return
 		}
 		value := recover()
@@ -90,7 +127,13 @@ func (c *core) guard(cb callbackName, fn func() error) (err error) {
 		if c.trace = nil; stack == nil {
 			stack = debug.Stack()
 		}
-		err = c.recovered(value, callbackNames[cb], stack)
+		if !returned {
+			err = c.recovered(value, callbackNames[cb], stack)
+		}
+		if !inTime {
+			c.late(cb, c.results, err)
+			runtime.Goexit()
+		}
 		switch {
 		case value != nil: // the caller acts on it
 		case cb == inTerminate:
@@ -99,7 +142,11 @@ func (c *core) guard(cb callbackName, fn func() error) (err error) {
 			c.fail(err)
 		}
 	}()
-	err = fn()
+	if c.watching {
+		err = c.watchedCallback(cb, callbackName(before), fn)
+	} else {
+		err = fn()
+	}
 	returned = true
 	return err
 }
@@ -124,7 +171,7 @@ func (c *core) fail(err error) {
 		c.scope.root().contextEnded(c.ctx)
 	}
 	if c.verdict = c.aborting.Load(); c.verdict == nil {
-		c.verdict = endedBy(c.name(), err)
+		c.verdict = endedBy(c.name(), err, c.scope.tenure)
 		return
 	}
 	var panicked *PanicError
@@ -136,7 +183,7 @@ func (c *core) fail(err error) {
 // survive makes a panic the reason of an end that was clean until then.
 func (c *core) survive(err error) {
 	if err != nil && c.verdict.clean {
-		c.verdict = endedBy(c.name(), err)
+		c.verdict = endedBy(c.name(), err, c.scope.tenure)
 	}
 }
 
@@ -149,45 +196,36 @@ func (c *core) turn() {
 	}
 }
 
-func (c *core) observing() bool { return c.h.conf.observe != nil }
-
-// observe reports a message of this stage, on the goroutine that sends it, before it is sent. When
-// the observer fails, the message is sent nevertheless, and the stage ends.
-func (c *core) observe(m Message) {
-	observe := c.h.conf.observe
-	if observe == nil {
-		return
-	}
-	onStage := c.runsOn(goid.Current())
-	err := c.apart("Observe", onStage, func() { observe(m) })
-	switch {
-	case err == nil:
-	case onStage && c.verdict != nil:
-		c.survive(err)
-	default:
-		c.abort(endedBy(c.name(), err))
-	}
-}
-
 // log reports what nobody asked for. A handler that fails ends nothing.
-func (c *core) log(level slog.Level, msg string, args ...any) {
+func (c *core) log(level slog.Level, msg string, args ...any) { c.logFrom(true, level, msg, args...) }
+
+// logFrom is log, on the stage goroutine or on another one.
+func (c *core) logFrom(onStage bool, level slog.Level, msg string, args ...any) {
 	logger := c.h.conf.logger
 	if logger == nil {
 		logger = slog.Default()
 	}
-	_ = c.apart("Logger", true, func() { logger.Log(context.Background(), level, msg, args...) })
+	_ = c.apart("Logger", onStage, &c.mute, func() { logger.Log(context.Background(), level, msg, args...) })
 }
 
 // apart calls a function of the user's in the middle of a step, on a goroutine of its own, and
-// waits for it: so neither a panic nor Goexit, which nothing can stop, leaves the step half done.
-func (c *core) apart(callback string, onStage bool, fn func()) (err error) {
-	done := make(chan struct{})
-	go func() { // ends with fn; apart waits for it
+// waits for it: so neither a panic nor Goexit, which nothing can stop, leaves the step half done. When it is
+// abandoned it is left alone from then on, as givenUp says.
+func (c *core) apart(callback string, onStage bool, givenUp *atomic.Bool, fn func()) error {
+	if givenUp.Load() {
+		return nil
+	}
+	var err error // written before done is closed
+	e, done := &errand{}, make(chan struct{})
+	go func() { // ends with fn; apart waits for it, or abandons it
 		returned := false
 		defer func() {
-			if !returned {
-				err = c.recovered(recover(), callback, debug.Stack())
+			failed := c.failure(returned, recover(), callback)
+			if !e.back() {
+				c.backLate(e, callback, 0, failed)
+				return
 			}
+			err = failed
 			close(done)
 		}()
 		if onStage {
@@ -196,13 +234,17 @@ func (c *core) apart(callback string, onStage bool, fn func()) (err error) {
 		fn()
 		returned = true
 	}()
-	<-done
+	if !c.await(e, done, Stuck{Callback: callback}) {
+		givenUp.Store(true)
+		return nil
+	}
 	return err
 }
 
 // abort makes the run end as e says, unless another end came first.
 func (c *core) abort(e *ending) {
 	if c.aborting.CompareAndSwap(nil, e) {
+		c.arm()
 		c.cancel(e.reason)
 		c.ring()
 	}

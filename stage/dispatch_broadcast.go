@@ -24,6 +24,10 @@ type broadcastDispatcher[T any] struct {
 	lagging   limitHeap[T]         // those with a lag policy
 	asked     []SubID              // of those, some that have asked since the last flush
 	position  int64                // events dispatched
+
+	charged int     // how many are asked whether they may have an event
+	waits   bool    // some of them were refused one: so everyone waits
+	asking  []SubID // of Admit
 }
 
 type broadcastEntry[T any] struct {
@@ -74,6 +78,12 @@ func (d *broadcastDispatcher[T]) Subscribe(id SubID, r Request[T]) error {
 	if d.subs[id] != nil || r.Consumer != nil && d.consumers[r.Consumer] {
 		return ErrAlreadySubscribed
 	}
+	if r.Charged && r.Lag > 0 {
+		return fmt.Errorf("%w: Charge does not go with Lag", ErrInvalidOption)
+	}
+	if r.Charged {
+		d.charged++
+	}
 	if r.Consumer != nil {
 		d.consumers[r.Consumer] = true
 	}
@@ -92,6 +102,10 @@ func (d *broadcastDispatcher[T]) Cancel(id SubID) {
 	}
 	delete(d.subs, id)
 	delete(d.consumers, e.request.Consumer)
+	if e.request.Charged {
+		d.charged--
+		d.waits = false // it may have been the one that was refused
+	}
 	d.order[e.place] = nil // not closed up: Dispatch may be walking along it
 	d.holes++
 	heap.Remove(d.heapOf(e), e.at)
@@ -141,6 +155,13 @@ func (d *broadcastDispatcher[T]) HandBack(_ Request[T], events []T) (again []T, 
 
 // Live is the least open demand; if all have a lag policy, the largest.
 func (d *broadcastDispatcher[T]) Live() int64 {
+	if d.waits {
+		return 0
+	}
+	return d.open()
+}
+
+func (d *broadcastDispatcher[T]) open() int64 {
 	switch {
 	case len(d.waiting.items) > 0:
 		return d.waiting.items[0].limit - d.position
@@ -158,6 +179,16 @@ func (d *broadcastDispatcher[T]) Dispatch(events []T, out Outlet[T]) (rest []T) 
 		if n == 0 {
 			break
 		}
+		if d.charged > 0 {
+			switch n = 1; d.admit(events[0], out) {
+			case Refused:
+				d.waits = true
+				continue
+			case Failed:
+				events = events[1:]
+				continue
+			}
+		}
 		if d.position > math.MaxInt64/2 {
 			d.rebase()
 		}
@@ -170,6 +201,34 @@ func (d *broadcastDispatcher[T]) Dispatch(events []T, out Outlet[T]) (rest []T) 
 		events = events[n:]
 	}
 	return slices.Clip(events)
+}
+
+// admit asks the budgets of all that are charged for an event, in one step.
+func (d *broadcastDispatcher[T]) admit(event T, out Outlet[T]) Admission {
+	d.asking = d.asking[:0]
+	for _, e := range d.order {
+		if e == nil || !e.request.Charged {
+			continue
+		}
+		if wanted, err := e.filter([]T{event}); err == nil && len(wanted) > 0 {
+			d.asking = append(d.asking, e.id)
+		}
+	}
+	if len(d.asking) == 0 {
+		return Admitted
+	}
+	return out.Admit(event, d.asking)
+}
+
+// Wake implements [BudgetDispatcher].
+func (d *broadcastDispatcher[T]) Wake(SubID) { d.waits = false }
+
+// Blocked implements [BudgetDispatcher].
+func (d *broadcastDispatcher[T]) Blocked() int64 {
+	if !d.waits {
+		return 0
+	}
+	return d.open()
 }
 
 // offer gives a batch to one subscriber.

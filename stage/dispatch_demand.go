@@ -20,7 +20,10 @@ type demandDispatcher[T any] struct {
 
 	shuffle *rand.Rand // nil when it is done, or not wanted
 
-	live wideSum // of all pending demand
+	live    wideSum // of all pending demand
+	blocked wideSum // of those that wait for their budget
+
+	asking [1]SubID // of Admit
 }
 
 // Demand makes the default dispatcher: each event goes to one subscriber. A
@@ -55,7 +58,7 @@ func (d *demandDispatcher[T]) Subscribe(id SubID, r Request[T]) error {
 	case r.Lag != 0:
 		return fmt.Errorf("%w: Lag needs Broadcast", ErrInvalidOption)
 	}
-	d.subs[id] = &demandEntry{id: id, at: -1}
+	d.subs[id] = &demandEntry{id: id, at: -1, charged: r.Charged}
 	return nil
 }
 
@@ -68,6 +71,7 @@ func (d *demandDispatcher[T]) Cancel(id SubID) {
 		return
 	}
 	delete(d.subs, id)
+	d.blocked.sub(e.blocked)
 	if e.at >= 0 {
 		d.live.sub(d.heap.items[e.at].pending)
 		d.heap.remove(e.at)
@@ -77,6 +81,12 @@ func (d *demandDispatcher[T]) Cancel(id SubID) {
 func (d *demandDispatcher[T]) Ask(id SubID, n int64) {
 	e, known := d.subs[id]
 	if !known || n < 1 {
+		return
+	}
+	if e.waits {
+		before := e.blocked
+		e.blocked = demand.Add(before, n)
+		d.blocked.add(e.blocked - before)
 		return
 	}
 	d.turn++
@@ -109,14 +119,11 @@ func (d *demandDispatcher[T]) Dispatch(events []T, out Outlet[T]) (rest []T) {
 		if head.pending < int64(n) {
 			n = int(head.pending)
 		}
-		// Accounts first: they are right whatever becomes of Send.
-		d.live.sub(int64(n))
-		if left := head.pending - int64(n); left == 0 {
-			d.heap.remove(0)
-		} else {
-			d.turn++
-			d.heap.set(0, left, d.turn)
+		if head.entry.charged {
+			events = d.dispatchCharged(head, events, n, out)
+			continue
 		}
+		d.served(head, n)
 		out.Send(head.entry.id, events[:n:n])
 		events = events[n:]
 	}
@@ -125,6 +132,63 @@ func (d *demandDispatcher[T]) Dispatch(events []T, out Outlet[T]) (rest []T) {
 	}
 	return slices.Clip(events)
 }
+
+// served books n events for the head of the heap: before they are sent, so that the accounts are right whatever
+// becomes of Send.
+func (d *demandDispatcher[T]) served(head demandItem, n int) {
+	d.live.sub(int64(n))
+	if left := head.pending - int64(n); left == 0 {
+		d.heap.remove(0)
+	} else {
+		d.turn++
+		d.heap.set(0, left, d.turn)
+	}
+}
+
+// dispatchCharged sends the head of the heap as many of the first n events as its budget admits, and returns the
+// others. One that is refused an event has no demand until Wake.
+func (d *demandDispatcher[T]) dispatchCharged(head demandItem, events []T, n int, out Outlet[T]) (rest []T) {
+	e := head.entry
+	d.asking[0] = e.id
+	admitted, answer := 0, Admitted
+	for admitted < n && answer == Admitted {
+		if answer = out.Admit(events[admitted], d.asking[:]); answer == Admitted {
+			admitted++
+		}
+	}
+	left := head.pending
+	if admitted > 0 {
+		left -= int64(admitted)
+		d.served(head, admitted)
+		out.Send(e.id, events[:admitted:admitted])
+		events = events[admitted:]
+	}
+	switch {
+	case answer == Failed:
+		events = events[1:]
+	case answer == Refused && d.subs[e.id] == e:
+		e.waits, e.blocked = true, left
+		d.blocked.add(left)
+		if e.at >= 0 {
+			d.live.sub(left)
+			d.heap.remove(e.at)
+		}
+	}
+	return events
+}
+
+// Wake implements [BudgetDispatcher].
+func (d *demandDispatcher[T]) Wake(id SubID) {
+	if e := d.subs[id]; e != nil && e.waits {
+		n := e.blocked
+		d.blocked.sub(n)
+		e.waits, e.blocked = false, 0
+		d.Ask(id, n)
+	}
+}
+
+// Blocked implements [BudgetDispatcher].
+func (d *demandDispatcher[T]) Blocked() int64 { return d.blocked.less(0) }
 
 func (d *demandDispatcher[T]) Live() int64 { return d.live.less(0) }
 
@@ -158,8 +222,11 @@ func (s wideSum) less(n int64) int64 {
 
 // demandEntry is a subscriber and where in the heap it stands.
 type demandEntry struct {
-	id SubID
-	at int // -1: has no demand
+	id      SubID
+	at      int   // -1: has no demand
+	charged bool  // it is asked whether it may have an event
+	waits   bool  // it was refused one
+	blocked int64 // what it has asked for, when it waits
 }
 
 // demandItem is a subscriber with demand. Its key lies in the heap itself, so

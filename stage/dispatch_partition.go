@@ -124,7 +124,7 @@ func (d *partitionDispatcher[T, K]) Subscribe(id SubID, r Request[T]) error {
 	if p == nil {
 		return fmt.Errorf("%w: Partition(%v): there is no such partition", ErrInvalidOption, r.Key)
 	}
-	if err := p.subs.Subscribe(id, Request[T]{Consumer: r.Consumer}); err != nil {
+	if err := p.subs.Subscribe(id, Request[T]{Consumer: r.Consumer, Charged: r.Charged}); err != nil {
 		return err
 	}
 	p.owners++
@@ -194,7 +194,16 @@ func (d *partitionDispatcher[T, K]) HandBack(r Request[T], events []T) (again []
 // Live is the demand of all partitions that have subscribers, less what waits for them.
 func (d *partitionDispatcher[T, K]) Live() int64 { return d.live.less(int64(d.deliverable)) }
 
+// Dispatch goes on while events that could not be weighed leave demand for more.
 func (d *partitionDispatcher[T, K]) Dispatch(events []T, out Outlet[T]) (rest []T) {
+	for len(events) > 0 && d.Live() > 0 {
+		events = d.share(events, out)
+	}
+	return slices.Clip(events)
+}
+
+// share deals out as many events as there is demand for, and returns the others.
+func (d *partitionDispatcher[T, K]) share(events []T, out Outlet[T]) (rest []T) {
 	live := d.Live()
 	taken, dropped := 0, 0
 	var fault error
@@ -231,7 +240,7 @@ func (d *partitionDispatcher[T, K]) Dispatch(events []T, out Outlet[T]) (rest []
 	}
 	clear(d.touched)
 	d.touched = d.touched[:0]
-	return slices.Clip(events[taken:])
+	return events[taken:]
 }
 
 // split asks the user's function about one event; no partition: it is for nobody, with an error if that is a fault.
@@ -281,6 +290,23 @@ func (d *partitionDispatcher[T, K]) trim(p *partition[T], out Outlet[T]) {
 	d.pass(p, out)
 }
 
+// Wake implements [BudgetDispatcher].
+func (d *partitionDispatcher[T, K]) Wake(id SubID) {
+	if p := d.subs[id]; p != nil {
+		p.subs.Wake(id)
+		d.book(p)
+	}
+}
+
+// Blocked implements [BudgetDispatcher].
+func (d *partitionDispatcher[T, K]) Blocked() int64 {
+	var sum wideSum
+	for _, p := range d.partitions {
+		sum.add(p.subs.Blocked())
+	}
+	return sum.less(0)
+}
+
 // Queued counts what waits in all partitions.
 func (d *partitionDispatcher[T, K]) Queued() int { return d.queued }
 
@@ -294,7 +320,7 @@ func (d *partitionDispatcher[T, K]) Flush(out Outlet[T]) {
 		for n := 1; n > 0; {
 			d.pass(p, out)
 			if n = int(min(p.subs.Live(), int64(p.queue.Len()))); n > 0 {
-				p.subs.Dispatch(p.queue.Take(n), out)
+				p.queue.PutFront(p.subs.Dispatch(p.queue.Take(n), out)) // what its budget refuses
 			}
 		}
 		d.book(p)

@@ -24,6 +24,7 @@ type SubID uint64
 //     given.
 //   - D6: An error of Subscribe changes nothing.
 //   - D7: A slice that is sent has cap equal to len.
+//   - D14: What a charged subscriber is sent was admitted before ([BudgetDispatcher]).
 //
 // Besides [Demand], [Broadcast] and [PartitionBy], one can write others; package
 // stagetest holds them against these rules.
@@ -81,6 +82,32 @@ type QueueingDispatcher[T any] interface {
 // stagetest what to expect.
 type Multicaster interface{ Multicast() }
 
+// BudgetDispatcher is a [Dispatcher] for subscribers that are charged ([Charge], [Request].Charged). Before it
+// sends one of them an event it asks [Outlet].Admit. Any other dispatcher refuses them.
+type BudgetDispatcher[T any] interface {
+	Dispatcher[T]
+
+	// Wake ends the wait of a subscriber that was refused an event: there may be room in its budget now. What it
+	// had asked for, and has asked for since, is its demand again.
+	Wake(id SubID)
+
+	// Blocked returns the open demand of those that wait, up to math.MaxInt64. It is not part of Live.
+	Blocked() int64
+}
+
+// Admission is the answer of a budget to an event.
+type Admission uint8
+
+const (
+	// Admitted: the event has been charged, and must be sent now.
+	Admitted Admission = iota
+	// Refused: there is no room. The subscriber waits, and counts as having no demand until Wake.
+	Refused
+	// Failed: the event could not be weighed. It has been counted as dropped and must not be sent to anybody; it
+	// uses up no demand.
+	Failed
+)
+
 // Request is what a subscriber brings along for the dispatcher.
 type Request[T any] struct {
 	Consumer any          // the consumer's identity: equal for two subscriptions of one stage
@@ -88,6 +115,11 @@ type Request[T any] struct {
 	Key      any          // of [Partition]; nil: none was named
 	Lag      int          // of [Lag]: how many events may be kept for it; 0: none, everyone waits
 	Policy   LagPolicy    // of [Lag]
+	Charged  bool         // of [Charge]: see [BudgetDispatcher]
+
+	budget *Budget       // of Charge; nil: none
+	weigh  func(T) int64 // of Charge; nil: each event weighs 1
+	fault  error         // of a decorator, for who subscribes
 }
 
 // Outlet is where a [Dispatcher] sends events and reports what became of the
@@ -108,6 +140,9 @@ type Outlet[T any] interface {
 	Refuse(id SubID, err error)
 	// Due gives back a mark; see [QueueingDispatcher].
 	Due(mark any)
+	// Admit asks the budgets of charged subscribers whether the event may be sent to all of them now, and charges
+	// it to them if so. Others must not be among ids.
+	Admit(event T, ids []SubID) Admission
 }
 
 // DispatchOption is an option of [Producer.DispatchWith].
@@ -132,6 +167,9 @@ func (c *dispatchConfig) fault(format string, args ...any) {
 // alone, and then once for each run, on the stage's goroutine. Options are opaque: a function of the
 // user's passes opts on to a dispatcher of this package that it builds upon, or ignores them.
 type NewDispatcher[T any] func(opts ...DispatchOption) (Dispatcher[T], error)
+
+// errNoDispatcher is a fault of a NewDispatcher.
+var errNoDispatcher = fmt.Errorf("%w: the function has made no dispatcher", ErrInvalidOption)
 
 // configure applies options.
 func configure(opts []DispatchOption) (dispatchConfig, error) {

@@ -167,6 +167,19 @@
 // A dispatcher is a plain value and easy to test; [Dispatcher] says how to write another, and package
 // stagetest checks it.
 //
+// # Budgets
+//
+// Max demand is the limit of one subscription. A [Budget] is one limit over many, of any stages: at most 20 downloads in all,
+// or 2 GB in memory, whoever asks. Subscribe to [Charge] of a source, with a function that says what an event weighs:
+//
+//	memory := stage.NewBudget(2 << 30)
+//	workers.SubscribeTo(stage.Charge(files, memory, func(f File) int64 { return f.Size }), stage.MaxDemand(20))
+//
+// An event is charged when it is dispatched, and its charge is returned when it is finished: the callback has returned,
+// the child has ended, what was held is released. Both limits hold: demand says how many may come, the budget
+// how many may be at work. What has no room waits its turn, in the producer. When the true size is known only later,
+// [Subscription.Adjust] and [ChargedEvent.Adjust] correct it.
+//
 // # Subscriptions and failure
 //
 // SubscribeTo declares a subscription, which is made again in every run; faults in it, as an option
@@ -187,6 +200,22 @@
 // all of them are temporary. A producer whose consumers have all gone is ended ([KeepRunning]
 // exempts it), and a consumer whose producers have all gone completes.
 //
+// # Supervision
+//
+// A [Supervisor] holds stages, pipelines and other supervisors, starts them in order, and starts again what fails:
+//
+//	sup := stage.NewSupervisor(stage.RestForOne, stage.MaxRestarts(3, 5*time.Second), stage.Backoff(10*time.Millisecond, time.Second))
+//	sup.Add(source)
+//	sup.Add(worker, stage.Restart(stage.RestartPermanent))
+//	sup.AddFunc(func() stage.Stage { return newWorker() }) // another stage at each start
+//	err := stage.Run(ctx, sup, sink)
+//
+// With [RestForOne], the default, a member is restarted together with those that were added after it; [OneForOne] and
+// [OneForAll] are the other strategies. A member that runs again is the same stage with its state made anew by OnInit
+// and its subscriptions made again. What it had not begun comes back from its producers: a crash loses the batch in
+// hand. A consumer outside that is to outlive a restart of its producer subscribes with [CancelTemporary], and gets
+// its subscription back. When more restarts are needed than [MaxRestarts] allows, the supervisor fails.
+//
 // # Completion
 //
 // That nothing more will come is a message, too. It travels behind the last event through every
@@ -205,6 +234,36 @@
 // first, it aborts the run and returns a [*StopError] that says what was left and whose callback
 // was still running. Abort, and the end of the context given to Run, let the callbacks in
 // progress return, and begin no other but [OnTerminate].
+//
+// Nothing in Go can end a callback that does not return although its context has ended. It is waited for as
+// long as [Grace] says, 5 seconds by default, and then abandoned: Run returns an error that wraps [ErrStuck] and
+// names it ([*StuckError]), the neighbours are told that the stage has ended, [Stats] lists it until it returns, and
+// what it then returns goes nowhere. The stage can be run again when it has returned.
+//
+// # Looking inside
+//
+// Stats may be taken at any time, from any goroutine, without disturbing the stage. They count every event,
+// and have a [State]: what the stage does, or waits for, and since when. [Explain] puts the Stats of a
+// pipeline into words, down to the stage that keeps the others waiting:
+//
+//	producer "numbers": waits for demand of "labels", 1m30s
+//	    demand: 0 of "labels"
+//	producer-consumer "labels": waits for demand of "printer", 1m30s
+//	    waiting: 4 not begun, 2 in the buffer
+//	    demand: 0 of "printer"
+//	consumer "printer": in its callback events, 1m30s
+//	    waiting: 1 not begun, 1 in hand
+//	It is up to "printer".
+//
+// Who wants to know as it happens gives a stage an observer. Any number of them may be given:
+//
+//   - [Observe] is called with every message that the stage sends: the demand, the events, the ends
+//   - [ObserveCallbacks] is called at the beginning and end of each callback, with the time it took:
+//     enough for metrics
+//   - [LogTo] logs both
+//   - [Profile] labels goroutines for CPU profiles, and makes tasks and regions of execution traces
+//
+// A stage without them spends nothing on them.
 //
 // # Testing
 //

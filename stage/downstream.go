@@ -20,10 +20,15 @@ type outlet[Out any] struct {
 
 	queueing    QueueingDispatcher[Out]      // disp, if it is one
 	multicast   bool                         // each event goes to all
+	budgeting   BudgetDispatcher[Out]        // disp, if it is one
+	roomy       []*edge[Out]                 // have been told that there is room in their budgets, and have not used it
+	tabs        []*tab                       // of the event in Admit
+	weighs      []int64                      // of the event in Admit
 	expectedMax int64                        // an ask above it is logged; 0: none
 	flushing    bool                         // disp may be able to send what it keeps
 	marked      []*call[Out]                 // marks that disp keeps, in order
 	inProgress  struct{ events, queued int } // given to disp by the dispatch in progress, and kept before
+	lastQueued  int                          // what it kept when it was last asked
 	outcome     outcome[Out]                 // of the dispatch in progress
 
 	accumulating bool // what is asked and emitted is kept back
@@ -47,15 +52,17 @@ type outlet[Out any] struct {
 	fedAll  bool        // the feed has nothing more
 	news    bool        // the feed has something to say
 
-	hadConsumer bool
-	admitting   *edge[Out]   // OnConsumer is being asked about it
-	spared      bool         // all subscribers are temporary, at the end
-	over        []*edge[Out] // subscriptions that came when the run was ending
-	faulted     bool         // a fault of the dispatcher's has been logged
-	discarding  bool         // an episode of discarding has been logged
-	toldAll     bool         // every subscriber has been told that this is all
-	comingBack  int64        // events that consumers which have gone will hand back
-	notBegun    int          // subscribers that have not begun all that they were sent, when toldAll
+	hadConsumer  bool         // has had a subscriber, or was left by those of an earlier run
+	servedBefore bool         // an earlier run in the same call of Run had subscribers
+	admitting    *edge[Out]   // OnConsumer is being asked about it
+	spared       bool         // all subscribers are temporary, at the end
+	over         []*edge[Out] // subscriptions that came when the run was ending
+	faulted      bool         // a fault of the dispatcher's has been logged
+	discarding   bool         // an episode of discarding has been logged
+	toldAll      bool         // every subscriber has been told that this is all
+	leaving      *edge[Out]   // its consumer has ended, and what that has not begun is being taken back
+	comingBack   int64        // events that consumers which have gone will hand back
+	notBegun     int          // subscribers that have not begun all that they were sent, when toldAll
 }
 
 // serve posts a subscription to this run. It is called by consumers, on their goroutines.
@@ -88,6 +95,7 @@ func (r *run[In, Out]) subscribed(e *edge[Out]) {
 	}
 	if hook := r.h.conf.onConsumer; hook != nil {
 		r.admitting = e // should the hook fail, conclude tells e with the others
+		r.describe(0, &e.Subscription)
 		err := r.guard(inConsumer, func() error { return hook(r.ctx, &e.Subscription) })
 		if err != nil && !errors.Is(err, ErrRefused) && !errors.Is(err, ErrDone) {
 			if errors.Is(err, errAborted) {
@@ -107,7 +115,7 @@ func (r *run[In, Out]) subscribed(e *edge[Out]) {
 	}
 	r.last++
 	e.id = r.last
-	if err := r.disp.Subscribe(e.id, e.request); err != nil {
+	if err := r.admits(e); err != nil {
 		err = fmt.Errorf("%w: %w", ErrRefused, err)
 		r.tell(e, msgRefused, 0, err)
 		r.callConsumerGone(e, Cancellation{Kind: Cancelled, Reason: err})
@@ -120,6 +128,28 @@ func (r *run[In, Out]) subscribed(e *edge[Out]) {
 	r.mu.Unlock()
 	r.flushing = true
 	r.tell(e, msgAccepted, 0, nil)
+}
+
+// admits has the dispatcher take a subscriber.
+func (r *run[In, Out]) admits(e *edge[Out]) error {
+	if e.tab != nil {
+		if r.budgeting == nil {
+			return fmt.Errorf("%w: Charge: the dispatcher is no BudgetDispatcher", ErrInvalidOption)
+		}
+		e.tab.wake = func(sub *Subscription) { r.box.Post(message[In]{kind: msgRoom, sub: sub}) }
+	}
+	return r.disp.Subscribe(e.id, e.request)
+}
+
+// roomFor takes the message that there is room for a subscriber in its budget.
+func (r *run[In, Out]) roomFor(sub *Subscription) {
+	e := r.mine(sub)
+	if e == nil {
+		return
+	}
+	r.budgeting.Wake(e.id)
+	r.flushing = true
+	r.roomy = append(r.roomy, e)
 }
 
 // mine returns the edge of sub if it is one of this run's subscribers.
@@ -153,6 +183,9 @@ func (r *run[In, Out]) consumerGone(m message[In]) {
 		r.lateDown(m)
 		return
 	}
+	if m.kind == msgConsumerDown {
+		r.leaving = e
+	}
 	r.dropEdge(e)
 	c := Cancellation{Kind: Cancelled}
 	if m.kind == msgCancel {
@@ -165,8 +198,7 @@ func (r *run[In, Out]) consumerGone(m message[In]) {
 		if e.options.leaves && end.reason == nil {
 			c.Kind = Cancelled
 		}
-		r.takeBack(e, e.returned)
-		e.returned = nil
+		r.bringBack()
 		e.away = e.sent.Load() - e.Subscription.refused.Load() - m.n
 		r.comingBack += e.away
 	}
@@ -176,9 +208,18 @@ func (r *run[In, Out]) consumerGone(m message[In]) {
 
 // lateDown takes what a consumer had not begun that ended after the subscription was cancelled.
 func (r *run[In, Out]) lateDown(m message[In]) {
-	if e := m.sub.typed.(*edge[Out]); m.kind == msgConsumerDown && len(e.returned) > 0 {
-		r.takeBack(e, e.returned)
-		e.returned = nil
+	if m.kind == msgConsumerDown {
+		r.leaving = m.sub.typed.(*edge[Out])
+		r.bringBack()
+	}
+}
+
+// bringBack takes back what the consumer that is leaving has not begun.
+func (r *run[In, Out]) bringBack() {
+	if e := r.leaving; e != nil {
+		events := e.returned
+		r.leaving, e.returned = nil, nil
+		r.takeBack(e, events)
 	}
 }
 
@@ -200,6 +241,7 @@ func (r *run[In, Out]) dropEdge(e *edge[Out]) {
 		r.notBegun--
 	}
 	e.served = nil
+	e.tab.leave()
 	r.settleCopies(e)
 	r.departed.Add(e.sent.Load() + e.filtered.Load() + e.lagged.Load())
 	r.mu.Lock()
@@ -223,6 +265,7 @@ func (r *run[In, Out]) settleCopies(e *edge[Out]) {
 
 func (r *run[In, Out]) callConsumerGone(e *edge[Out], c Cancellation) {
 	if hook := r.h.conf.onConsumerGone; hook != nil {
+		r.describe(0, &e.Subscription)
 		r.ends(r.guard(inConsumerGone, func() error { return hook(r.ctx, &e.Subscription, c) }))
 	}
 }

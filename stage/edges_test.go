@@ -53,7 +53,7 @@ func TestResubscribeRefusedLeavesTheProducerAbandoned(t *testing.T) {
 // A child that waits for a subscription of its supervisor does not keep that from ending.
 func TestChildSubscribesWhileItsSupervisorEnds(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		busy := silent(stage.OnInit(func(context.Context) error { time.Sleep(10 * time.Second); return nil }))
+		busy := silent(patient, stage.OnInit(func(context.Context) error { time.Sleep(10 * time.Second); return nil }))
 		late := start(t.Context(), busy)
 		p := stage.FromSlice([]int{1})
 		var s *stage.ConsumerSupervisor[int]

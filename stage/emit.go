@@ -34,6 +34,7 @@ func (r *run[In, Out]) openOutlet() {
 	r.accumulating = r.h.conf.accumulating
 	r.forwarding.Store(!r.accumulating)
 	r.disp = newDemandDispatcher[Out]()
+	r.budgeting, _ = r.disp.(BudgetDispatcher[Out])
 }
 
 // makeDispatcher makes the one that DispatchWith named, at the beginning of the run.
@@ -41,20 +42,41 @@ func (r *run[In, Out]) makeDispatcher() error {
 	if r.def.dispatcher == nil {
 		return nil
 	}
-	return r.guard(inInit, func() error {
-		disp, err := r.def.dispatcher(append(r.def.dispatchOptions[:len(r.def.dispatchOptions):len(r.def.dispatchOptions)],
+	var disp Dispatcher[Out]
+	r.unwatched()
+	err := r.guard(inInit, func() (err error) {
+		disp, err = r.def.dispatcher(append(r.def.dispatchOptions[:len(r.def.dispatchOptions):len(r.def.dispatchOptions)],
 			stageBuffer(r.h.conf.bufferSize, r.h.conf.bufferKeep == buffer.KeepFirst))...)
-		if err != nil {
-			return err
-		}
-		r.disp = disp
-		r.queueing, _ = disp.(QueueingDispatcher[Out])
-		_, r.multicast = disp.(Multicaster)
-		if c, err := configure(r.def.dispatchOptions); err == nil {
-			r.expectedMax = c.expectedMax
-		}
-		return nil
+		return err
 	})
+	if err == nil && disp == nil {
+		err = errNoDispatcher
+	}
+	if err != nil {
+		return err
+	}
+	_, r.multicast = disp.(Multicaster)
+	r.toAll.Store(r.multicast)
+	r.budgeting = fencedBudget(disp, &r.core)
+	r.disp = fenced(disp, &r.core, Outlet[Out](r))
+	r.queueing, _ = r.disp.(QueueingDispatcher[Out])
+	if c, err := configure(r.def.dispatchOptions); err == nil {
+		r.expectedMax = c.expectedMax
+	}
+	return nil
+}
+
+// forgetDispatcher books what the dispatcher keeps as lost and does without it: a callback was abandoned that
+// may be in its middle.
+func (r *run[In, Out]) forgetDispatcher() {
+	if r.def.out == nil {
+		return
+	}
+	if r.inProgress.events+r.inProgress.queued == 0 { // else cutShort does
+		r.outputLost.Add(int64(r.lastQueued))
+	}
+	r.disp, r.queueing = newDemandDispatcher[Out](), nil
+	r.budgeting, _ = r.disp.(BudgetDispatcher[Out])
 }
 
 // emit takes events from a callback: they are dispatched as far as there is demand, behind what
@@ -86,6 +108,7 @@ func (r *run[In, Out]) place(events []Out) {
 		events = r.dispatch(events)
 	}
 	if len(events) > 0 {
+		r.spare()
 		r.store(events)
 	} else if len(r.outcome.discarded) == 0 {
 		r.discarding = false
@@ -133,24 +156,26 @@ func (r *run[In, Out]) account(taken, queuedBefore, subscribers int) {
 	r.toldAll = false
 }
 
-// cutShort books a dispatch that did not return: a dispatcher of the user's that panicked, or a function of the
-// user's that called Goexit. What was sent was dispatched; of the rest, nobody knows.
+// cutShort books a dispatch that did not return: a dispatcher of the user's that panicked or was abandoned, or a
+// function of the user's that called Goexit. What was sent was dispatched; of the rest, nobody knows.
 func (r *run[In, Out]) cutShort() {
 	o, all := &r.outcome, r.inProgress.events+r.inProgress.queued
-	if all == 0 {
-		return
+	if all > 0 {
+		r.inProgress.events, r.inProgress.queued = 0, 0
+		r.multicast = false // the copies of this one are counted one by one
+		dispatched := min(o.copies, int64(all))
+		r.dispatched.Add(dispatched)
+		r.copies.Add(o.copies)
+		r.dropped.Add(int64(o.dropped))
+		r.discarded.Add(int64(len(o.discarded)))
+		r.outputLost.Add(int64(all-r.inQueues()-o.dropped-len(o.discarded)) - dispatched)
 	}
-	dispatched := min(o.copies, int64(all))
-	r.dispatched.Add(dispatched)
-	r.copies.Add(o.copies)
-	r.dropped.Add(int64(o.dropped))
-	r.discarded.Add(int64(len(o.discarded)))
-	r.outputLost.Add(int64(all-r.inQueues()-o.dropped-len(o.discarded)) - dispatched)
 	for _, refused := range o.refused {
 		n := int64(len(refused.events))
 		r.takenBack.Add(n)
 		r.outputLost.Add(n)
 	}
+	r.outcome = outcome[Out]{}
 }
 
 // inQueues is how many events the dispatcher keeps.
@@ -158,7 +183,8 @@ func (r *run[In, Out]) inQueues() int {
 	if r.queueing == nil {
 		return 0
 	}
-	return r.queueing.Queued()
+	r.lastQueued = r.queueing.Queued()
+	return r.lastQueued
 }
 
 // Send sends one batch to one subscriber. A mailbox that has closed refuses it. It implements [Outlet], as
@@ -220,15 +246,17 @@ func (r *run[In, Out]) Due(mark any) {
 // conclusions acts on what a dispatcher reported. What closed mailboxes refused goes in front of what
 // waits, in order; the demand of those consumers is void, and their end is on its way.
 func (r *run[In, Out]) conclusions() {
+	for n := len(r.outcome.refused) - 1; n >= 0; n-- {
+		last := r.outcome.refused[n]
+		r.disp.Cancel(last.e.id)
+		r.outcome.refused = r.outcome.refused[:n]
+		r.takeBack(last.e, last.events)
+	}
 	o := r.outcome
 	if o.refused == nil && o.rejected == nil && o.due == nil && o.discarded == nil {
 		return
 	}
 	r.outcome = outcome[Out]{}
-	for i := len(o.refused) - 1; i >= 0; i-- {
-		r.disp.Cancel(o.refused[i].e.id)
-		r.takeBack(o.refused[i].e, o.refused[i].events)
-	}
 	if len(o.discarded) > 0 {
 		r.discard(o.discarded)
 	}
@@ -255,7 +283,9 @@ func (r *run[In, Out]) takeBack(e *edge[Out], events []Out) {
 		return
 	}
 	r.takenBack.Add(int64(len(events)))
+	r.inProgress.events, r.inProgress.queued = len(events), r.inQueues()
 	again, lost := r.disp.HandBack(e.request, events)
+	r.inProgress.events, r.inProgress.queued = 0, 0
 	r.outputLost.Add(int64(lost))
 	r.buf.PutFront(again)
 	r.flushing = true
@@ -282,6 +312,7 @@ func (r *run[In, Out]) discard(events []Out) {
 			"stage", r.name(), "discarded", len(events), "buffer_size", r.h.conf.bufferSize)
 	}
 	if hook := r.def.onDiscard; hook != nil {
+		r.describe(len(events), nil)
 		r.ends(r.guard(inDiscard, func() error { hook(r.ctx, events); return nil }))
 	}
 }
@@ -300,7 +331,8 @@ func (r *run[In, Out]) serveBuffer() {
 			return
 		}
 		rest := r.dispatch(r.buf.Take(int(live)))
-		if len(rest) > 0 {
+		r.buf.PutFront(rest) // what budgets refuse
+		if len(rest) > 0 && r.disp.Live() > 0 {
 			panic("stage: rule D3: the dispatcher returned events while it had demand for them")
 		}
 		r.conclusions()

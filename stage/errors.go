@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // The expected ends and refusals. Compare with [errors.Is]; texts may change.
@@ -84,6 +85,11 @@ var (
 	// there never was one.
 	ErrNoChild = errors.New("stage: no such child")
 
+	// ErrStuck is wrapped by what Run returns when a function of the stage's did not return within
+	// [Grace] and was abandoned ([*StuckError]); by Run on that stage until the function has returned;
+	// and by a Do whose function it is.
+	ErrStuck = errors.New("stage: stuck")
+
 	// ErrGoexit is the Value of the [PanicError] of a callback that called [runtime.Goexit]
 	// (testing.T.FailNow does).
 	ErrGoexit = errors.New("stage: callback called runtime.Goexit")
@@ -109,7 +115,7 @@ type PanicError struct {
 	Value    any    // the value given to panic; [ErrGoexit] after Goexit
 	Stack    []byte // the stack of the callback at that moment
 	Stage    string // name of the stage
-	Callback string // which function of it, as "events", "OnInit", "Do"; "start" and "child" of a consumer supervisor
+	Callback string // which function of it, as "events", "OnInit", "Do"; "start" and "child" of a consumer supervisor; "AddFunc"
 }
 
 // Error names the callback and the value. The stack is not part of it.
@@ -139,15 +145,58 @@ type Leftover struct {
 	Buffered int64 // emitted, not dispatched
 }
 
-// Stuck names a callback that had not returned when Stop gave up.
+// Stuck names a function of the user's that has not returned: when Stop gave up, or when it was abandoned
+// ([Grace]).
 type Stuck struct {
 	Stage    string
-	Callback string
-	Child    ChildID // of a consumer supervisor, when Callback is "child"; else 0
+	Callback string    // as in [PanicError]; "Read" of [Lines]
+	Child    ChildID   // of a consumer supervisor, when Callback is "child" or "start"; else 0
+	Since    time.Time // when it was abandoned; zero if it was not
 }
 
-// maxStuckShown bounds the text of a [StopError]: a thousand children may be stuck.
+// StuckError is how a run ends in which functions of the user's did not return within [Grace] after the end of
+// their context, and were abandoned. It is not a clean end. errors.Is finds [ErrStuck] and the cause in it. Run
+// returns it too, without a cause, on a stage for whose function it would have to wait.
+type StuckError struct {
+	Stuck []Stuck
+	Cause error // why the run ended: as Run would have returned otherwise; nil for a normal end
+}
+
+// Error lists what was stuck.
+func (e *StuckError) Error() string {
+	var b strings.Builder
+	b.WriteString(ErrStuck.Error())
+	writeStuck(&b, e.Stuck, "is in")
+	if e.Cause != nil {
+		fmt.Fprintf(&b, "; %v", e.Cause)
+	}
+	return b.String()
+}
+
+// Unwrap returns ErrStuck and, if there is one, Cause.
+func (e *StuckError) Unwrap() []error {
+	if e.Cause == nil {
+		return []error{ErrStuck}
+	}
+	return []error{ErrStuck, e.Cause}
+}
+
+// maxStuckShown bounds the text of an error: a thousand children may be stuck.
 const maxStuckShown = 10
+
+// writeStuck lists what was stuck.
+func writeStuck(b *strings.Builder, list []Stuck, verb string) {
+	for i, s := range list {
+		if i == maxStuckShown {
+			fmt.Fprintf(b, "; and %d more", len(list)-i)
+			return
+		}
+		fmt.Fprintf(b, "; %q %s %s", s.Stage, verb, s.Callback)
+		if s.Child != 0 {
+			fmt.Fprintf(b, " %d", s.Child)
+		}
+	}
+}
 
 // Error lists what was left and what was stuck.
 func (e *StopError) Error() string {
@@ -156,16 +205,7 @@ func (e *StopError) Error() string {
 	for _, l := range e.Left {
 		fmt.Fprintf(&b, "; %q had %d queued, %d in hand, %d buffered", l.Stage, l.Queued, l.InHand, l.Buffered)
 	}
-	for i, s := range e.Stuck {
-		if i == maxStuckShown {
-			fmt.Fprintf(&b, "; and %d more", len(e.Stuck)-i)
-			break
-		}
-		fmt.Fprintf(&b, "; %q was in %s", s.Stage, s.Callback)
-		if s.Child != 0 {
-			fmt.Fprintf(&b, " %d", s.Child)
-		}
-	}
+	writeStuck(&b, e.Stuck, "was in")
 	return b.String()
 }
 
@@ -177,12 +217,14 @@ type ending struct {
 	reason    error // nil: normally
 	clean     bool  // nil, ErrShutdown, or the run's own context
 	completed bool  // everything emitted was delivered and begun, and nothing more will come
+
+	root *tenure // where it began: the run of a supervisor's member; nil elsewhere
 }
 
 // endedBy makes the ending of a stage that ends by its own err. An ending that came from
 // elsewhere (a neighbour, the pipeline) is passed on as it is, so that the name of the stage
 // where it began stands in it once.
-func endedBy(stage string, err error) *ending {
+func endedBy(stage string, err error, root *tenure) *ending {
 	if err == nil {
 		return &ending{clean: true}
 	}
@@ -190,6 +232,7 @@ func endedBy(stage string, err error) *ending {
 	return &ending{
 		reason: &StageError{Stage: stage, Err: err},
 		clean:  errors.Is(err, ErrShutdown) && !errors.As(err, &panicked),
+		root:   root,
 	}
 }
 

@@ -60,8 +60,11 @@ func (r *run[In, Out]) expand() {
 		return
 	}
 	var out []Out
+	want := int(min(r.disp.Live(), maxPull))
+	r.describe(0, r.hand.sub)
 	err := r.guard(inEvents, func() (err error) {
-		out, err = x.pull(r.ctx, int(min(r.disp.Live(), maxPull)))
+		out, err = x.pull(r.ctx, want)
+		r.results = len(out)
 		return err
 	})
 	switch {
@@ -81,8 +84,9 @@ func (r *run[In, Out]) expand() {
 
 // stopExpansion ends the sequence with the run; its batch is lost, unless it has failed.
 func (r *run[In, Out]) stopExpansion() {
-	if x := r.expansion; x != nil {
+	if x := r.expansion; x != nil && !r.shut { // else whoever returns late does it
 		r.expansion = nil
-		r.survive(r.guard(inTerminate, func() error { x.stop(); return nil }))
+		r.unwatched()
+		r.callLast(x.stop)
 	}
 }

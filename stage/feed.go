@@ -17,7 +17,7 @@ type feed[T any] interface {
 	stop(inside func(*handle) bool)
 
 	// end is called once when the run has ended, and blocks until the feed's goroutine, if it
-	// has one, has too. It returns how many events are lost. On the stage goroutine.
+	// has one, has too, or is abandoned. It returns how many events are lost. On the stage goroutine.
 	end() (lost int)
 
 	// waiting returns how many events wait in the feed as if the stage had emitted them. Safe for
@@ -86,6 +86,10 @@ func (r *run[In, Out]) stopFeed(inside func(*handle) bool) {
 func (r *run[In, Out]) closeFeed() {
 	if r.feed == nil {
 		return
+	}
+	if !r.verdict.completed {
+		r.cancel(r.endCause())
+		r.arm()
 	}
 	lost := int64(r.feed.end())
 	r.emitted.Add(lost)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-genstage/genstage/internal/goid"
 )
@@ -28,8 +29,19 @@ type handle struct {
 	faults    []error    // guarded by mu: wiring that Run has to report
 	last      Stats      // guarded by mu: of the last run, when it has ended
 	watchers  []func()   // guarded by mu: told when a run has ended
+	earlier   Earlier    // guarded by mu: the sum over the runs before the last
+
+	tenure  *tenure                 // guarded by mu: what a supervisor says of the last run; nil for none
+	waiters interface{ forsaken() } // of a stage that emits: its outPort; set by the constructor, read-only after
+
+	served     runID                // guarded by mu: in which the last run that had subscribers was
+	expected   map[*handle]struct{} // guarded by mu: consumers that a restart of one of the two does not part
+	expectedAt map[*handle]struct{} // guarded by mu: producers that expect this one
 
 	begins, ends atomic.Int64 // runs that have begun, and ended; written under mu
+	returning    atomic.Bool  // it has ended, and a supervisor will run it again; written under mu
+
+	stuck stuckCalls // what was abandoned
 
 	sources []*handle // guarded by wiring: declared and live upstreams
 	feeders []*handle // guarded by wiring: of a queue, what FedBy was given
@@ -43,7 +55,7 @@ var wiring sync.Mutex
 func (h *handle) init(kind string, skip int) {
 	h.kind = kind
 	h.conf.name = kind + " " + callSite(skip+1)
-	h.conf.bufferSize = DefaultBufferSize
+	h.conf.bufferSize, h.conf.grace = DefaultBufferSize, DefaultGrace
 	if kind == kindProducerConsumer {
 		h.conf.bufferSize = Unlimited
 	}
@@ -66,19 +78,19 @@ func callSite(skip int) string {
 	return fmt.Sprintf("%s:%d", filepath.Base(file), line)
 }
 
-// Name returns the stage's name. Safe for concurrent use.
-func (h *handle) Name() string { return h.conf.name }
+// Name is [Producer.Name] of every kind; h may be nil.
+func (h *handle) Name() string {
+	if h == nil {
+		return ""
+	}
+	return h.conf.name
+}
 
-// Run runs the stage alone and blocks until the run has ended and all its goroutines with it.
-// It returns nil after a normal end ([ErrDone], completion, Stop), and else an error that wraps
-// the reason in a [StageError]. When ctx ends, the run is aborted with the context's cause,
-// which Run then wraps. A stage may run again after it ended; while it runs, Run returns
-// [ErrRunning]. Options out of range and faults of wiring come back from here, before any
-// callback.
-//
-// Stages that belong together run in a [Pipeline], which starts them in order and ends them
-// together.
+// Run is [Producer.Run] of every kind; h may be nil.
 func (h *handle) Run(ctx context.Context) error {
+	if !h.made() {
+		return unmade("Run")
+	}
 	if ctx.Err() != nil {
 		return &StageError{Stage: h.conf.name, Err: cause(ctx)}
 	}
@@ -86,13 +98,11 @@ func (h *handle) Run(ctx context.Context) error {
 	return s.run(ctx, []member{h})
 }
 
-// Stop has the stage drain: a producer is asked no more, a consumer cancels its subscriptions;
-// what has been emitted is delivered, what has been received is handled, held events are waited
-// for, and the stage completes. Stop blocks until it has ended and returns nil; it returns
-// [ErrNotRunning] if the stage was never run and nil if it has ended. When ctx ends before
-// that, the run is aborted and Stop returns a [*StopError] that says what was left. From a
-// callback of the stage it returns [ErrSelfCall].
+// Stop is [Producer.Stop] of every kind; h may be nil.
 func (h *handle) Stop(ctx context.Context) error {
+	if !h.made() {
+		return unmade("Stop")
+	}
 	run, runs := h.current()
 	switch {
 	case run == nil && runs == 0:
@@ -105,32 +115,43 @@ func (h *handle) Stop(ctx context.Context) error {
 	return stopRun(ctx, h.conf.name, run, func(*handle) bool { return false })
 }
 
-// Abort ends the run without draining: after it returns no callback of the stage begins, except
-// OnTerminate. The callback in progress sees its context end and is waited for by Run. What the
-// stage held is handed back or counted lost. cause is what Run then wraps; nil stands for
-// [ErrShutdown]. It never blocks, may be called from any goroutine, callbacks included, and
-// does nothing when the stage does not run.
+// Abort is [Producer.Abort] of every kind; h may be nil.
 func (h *handle) Abort(cause error) {
+	if !h.made() {
+		return
+	}
 	if run, _ := h.current(); run != nil {
 		if cause == nil {
 			cause = ErrShutdown
 		}
-		run.abort(endedBy(h.conf.name, cause))
+		run.abort(endedBy(h.conf.name, cause, h.tenureNow()))
 	}
 }
 
-// Stats returns what the stage has done in this run, or in its last one if it does not run. It
-// never blocks on the stage and is cheap; see [Stats] for what the counters mean.
+// Stats is [Producer.Stats] of every kind; h may be nil.
 func (h *handle) Stats() Stats {
+	if h == nil {
+		return Stats{}
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.run != nil {
 		return h.run.stats()
 	}
-	s := h.last
+	s := h.last // as it was when the run ended; State is StateNotRun if there was none
+	s.At = time.Now()
 	s.Stage, s.Kind, s.Runs = h.conf.name, h.kind, h.runs
+	h.stuck.show(&s)
 	return s
 }
+
+// made reports whether a constructor made the stage; h may be nil.
+func (h *handle) made() bool { return h != nil && h.newRun != nil }
+
+// errUnmade is the answer of a stage that no constructor made.
+var errUnmade = fmt.Errorf("%w: nil, or no constructor made it (%w)", ErrInvalidStage, ErrNotRunning)
+
+func unmade(what string) error { return fmt.Errorf("stage: %s: %w", what, errUnmade) }
 
 func (h *handle) current() (run controller, runs int) {
 	h.mu.Lock()
@@ -152,8 +173,13 @@ func (h *handle) fault(err error) {
 	run := h.run
 	h.mu.Unlock()
 	if run != nil {
-		run.abort(endedBy(h.conf.name, err))
+		run.abort(endedBy(h.conf.name, err, h.tenureNow()))
 	}
+}
+
+func (h *handle) showStuck(s Stats) Stats {
+	h.stuck.show(&s)
+	return s
 }
 
 // members makes a handle a member of its own run.
@@ -177,9 +203,17 @@ func (h *handle) open(ctx context.Context, s *scope) (controller, error) {
 			return nil, &StageError{Stage: h.conf.name, Err: faults[0]}
 		}
 	}
+	if stuck := h.stuck.list(); len(stuck) > 0 {
+		return nil, &StageError{Stage: h.conf.name, Err: &StuckError{Stuck: stuck}}
+	}
 	h.runs++
 	h.begins.Add(1)
 	h.completed, h.ended, h.endedIn = false, nil, nil
+	last := h.last
+	h.stuck.show(&last)
+	h.earlier.add(last)
+	h.tenure = s.tenure
+	h.returning.Store(false)
 	h.run = h.newRun(ctx, s)
 	return h.run, nil
 }
@@ -194,6 +228,7 @@ func (h *handle) closed(final Stats, e *ending, in runID) {
 func (h *handle) closedLocked(final Stats, e *ending, in runID) {
 	h.run, h.completed, h.last = nil, e.completed, final
 	h.ended, h.endedIn = e, in
+	h.returning.Store(h.comesBackLocked(nil))
 	h.ends.Add(1)
 }
 
@@ -225,10 +260,11 @@ func (h *handle) tellEnd() {
 	}
 }
 
-// hasEnded reports whether a run has ended, beyond past of them, and none has begun since.
+// hasEnded reports whether a run has ended, beyond past of them, and none has begun since, nor will as far as a
+// supervisor knows.
 func (h *handle) hasEnded(past int64) bool {
 	ends := h.ends.Load()
-	return ends > past && ends == h.begins.Load()
+	return ends > past && ends == h.begins.Load() && !h.returning.Load()
 }
 
 // addFeeder records that h is fed by another stage.

@@ -18,6 +18,9 @@ import (
 
 var errBoom = errors.New("boom")
 
+// patient is for stages whose callbacks take their time, whatever becomes of their context.
+var patient = stage.Grace(24 * time.Hour)
+
 // bubble runs fn in a synctest bubble.
 func bubble(t *testing.T, fn func(t *testing.T)) {
 	t.Helper()

@@ -335,7 +335,7 @@ func TestContextEnds(t *testing.T) {
 							return nil, nil
 						}
 						return upTo(1), at(ctx, "demand")
-					}, init)
+					}, init, patient)
 					var j journal
 					c := stage.NewConsumer(func(ctx context.Context, _ []int, _ *stage.Subscription) error {
 						time.Sleep(time.Millisecond)
@@ -343,7 +343,7 @@ func TestContextEnds(t *testing.T) {
 							return errBoom
 						}
 						return at(ctx, "events")
-					}, stage.OnSubscribe(func(ctx context.Context, _ *stage.Subscription) error { return at(ctx, "OnSubscribe") }),
+					}, patient, stage.OnSubscribe(func(ctx context.Context, _ *stage.Subscription) error { return at(ctx, "OnSubscribe") }),
 						stage.OnTerminate(func(error) {
 							j.add("terminate")
 							_ = at(ctx, "OnTerminate")

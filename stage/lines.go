@@ -18,9 +18,9 @@ const DefaultMaxLine = 1 << 20
 // The reader is read on a goroutine of its own, in blocks, and only while subscribers wait for
 // lines; each line goes on its way when it is read. So a Read that blocks keeps nothing but
 // the next line back: Do, Stop and Abort are served. But the run ends only when that Read has
-// returned, since nothing can interrupt it: a reader that may block for ever, such as a
+// returned, since nothing can interrupt it, or is abandoned ([Grace]): a reader that may block for ever, such as a
 // connection, is to be closed by [OnTerminate], which is called before. (Its error is then of no
-// consequence.)
+// consequence.) What an abandoned Read brings later is for the next run.
 //
 // Each run reads on with the first line that was not emitted, and line numbers go on. For that the
 // stage keeps what it has read ahead: nobody else should read on from the reader.

@@ -45,11 +45,12 @@ type run[In, Out any] struct {
 	box mailbox.Box[message[In]]
 	def definition[In, Out]
 
-	number int // which run of the handle it is; read-only
+	earlier Earlier // the runs before this one; read-only
 
 	batch []message[In] // taken from the mailbox, worked from next on
 	next  int
 	early []message[In] // came before OnInit
+	left  []message[In] // was in the mailbox when it closed; not answered
 
 	initialized bool // OnInit has returned without a failure
 	stopping    bool // Stop: subscriptions are being cancelled
@@ -71,40 +72,45 @@ type run[In, Out any] struct {
 func newRun[In, Out any](ctx context.Context, s *scope, h *handle, def definition[In, Out]) *run[In, Out] {
 	r := &run[In, Out]{def: def, ready: make(chan struct{}), connected: make(chan struct{})}
 	r.core.h, r.core.scope, r.core.done = h, s, make(chan struct{})
-	r.number = h.runs
+	r.number, r.overdue = h.runs, make(chan struct{})
+	r.takeOver, r.late = r.takenOver, r.returnedLate
+	r.earlier = h.earlier
 	r.running.Store(true)
 	ctx, r.cancel = context.WithCancelCause(ctx)
 	r.ctx = context.WithValue(ctx, coreKey{}, &r.core)
+	if r.watching = h.conf.profile || len(h.conf.watch) > 0; h.conf.profile {
+		r.startProfile()
+	}
 	r.hop = hop.Join(ctx, h.conf.name)
 	r.box.Init()
 	r.ring = r.box.Ring
 	if def.out != nil {
 		r.openOutlet()
+		r.inheritSubscribers()
 		r.openFeed()
 	}
 	if def.child != nil {
 		r.kids = newChildren(&r.core, &r.tally, r.box.Post, def.child)
-		r.def.events = func(_ context.Context, events []In, sub *Subscription) ([]Out, error) {
-			r.kids.begin(events[0], sub) // one at a time: demand.Slots
-			return nil, nil
-		}
 	}
-	go r.main() // ends with the run; everyone who waits for the run waits for it, through done
+	go r.main(false) // ends with the run; everyone who waits for the run waits for it, through done
 	return r
 }
 
 // main is the stage goroutine. When a callback calls Goexit the goroutine is lost, and a new one
 // takes over where it was: guard has left a verdict, so the run ends. The same way goes what
-// panics outside a callback: a dispatcher of the user's, a broken invariant of ours.
-func (r *run[In, Out]) main() {
+// panics outside a callback: a dispatcher of the user's, a broken invariant of ours. When a callback is
+// abandoned the watchdog takes over (takenOver), and this goroutine ends when that callback has returned.
+func (r *run[In, Out]) main(second bool) {
 	returned := false
 	defer func() {
-		if !returned {
-			r.fail(r.recovered(recover(), "Dispatcher", debug.Stack()))
-			go r.main()
+		if returned || !second && r.callback.Load()&abandoned != 0 {
+			return
 		}
+		r.fail(r.recovered(recover(), "Dispatcher", debug.Stack()))
+		go r.main(second)
 	}()
 	r.onGo.Store(goid.Current())
+	r.profile.mark("")
 	for r.verdict == nil {
 		r.step()
 	}
@@ -154,6 +160,8 @@ func (r *run[In, Out]) take() bool {
 // park waits for the bell, the poll timer or the channel of FromChannel. Nothing else blocks a running
 // stage but the functions of its user.
 func (r *run[In, Out]) park() {
+	r.rest(r.waits())
+	r.publishOwed()
 	wanted := r.parkOn()
 	if r.timer == nil && wanted == nil {
 		<-r.box.Bell()
@@ -211,10 +219,19 @@ func (r *run[In, Out]) receive(m message[In]) {
 		r.setDemand(m.sub, m.arg.([2]int))
 	case msgMode:
 		r.setMode(m.n == modeAccumulate)
+	case msgRoom:
+		r.roomFor(m.sub)
 	case msgChild:
 		r.kids.home(m.arg.(*child[In]))
+	case msgRecheck:
+		r.hadConsumer = true // or one was to come
+		r.checkAbandoned()
 	case msgStop:
 		r.stopNow(m.arg.(func(*handle) bool))
+		if r.servedBefore {
+			r.hadConsumer = true
+			r.checkAbandoned()
+		}
 
 	case msgInit:
 		r.callInit()
@@ -252,6 +269,7 @@ func (r *run[In, Out]) settle() {
 	if r.finishing && r.verdict == nil && r.heldNow.Load() == 0 && r.expansion == nil {
 		r.checkDelivered()
 	}
+	r.giveBackRoom()
 	r.publish()
 }
 
@@ -360,8 +378,8 @@ func (r *run[In, Out]) awaits(goroutine uint64) bool {
 // stuck names what has not returned at this moment.
 func (r *run[In, Out]) stuck() []Stuck {
 	var list []Stuck
-	if callback := r.callback.Load(); callback != 0 {
-		list = append(list, Stuck{Stage: r.name(), Callback: callbackNames[callback]})
+	if callback := r.inProgressNow(); callback != "" {
+		list = append(list, Stuck{Stage: r.name(), Callback: callback})
 	}
 	if r.kids != nil {
 		list = append(list, r.kids.stuck()...)

@@ -51,6 +51,8 @@ type (
 	producerOption func(*config)
 
 	consumerSupervisorOption func(*config)
+	commonOption             struct{ anyOption }
+	restartsOption           func(*config)
 )
 
 func (o anyOption) forProducer(c *config)           { o(c) }
@@ -69,6 +71,11 @@ func (o producerOption) forProducer(c *config) { o(c) }
 
 func (o consumerSupervisorOption) forConsumerSupervisor(c *config) { o(c) }
 
+func (o commonOption) forSupervisor(c *config) { o.anyOption(c) }
+
+func (o restartsOption) forConsumerSupervisor(c *config) { o(c) }
+func (o restartsOption) forSupervisor(c *config)         { o(c) }
+
 // config is what the options of one stage came to: set by the constructor, read-only after.
 type config struct {
 	name         string
@@ -80,15 +87,19 @@ type config struct {
 	repeat       bool // the demand callback is called again at once while it finds something
 	poll         *pollPolicy
 	children     childPolicy
-	maxLine      int // of Lines; 0: another producer
+	strategy     Strategy // of a supervisor
+	maxLine      int      // of Lines; 0: another producer
 
 	onInit         func(context.Context) error
 	onTerminate    func(error)
 	onSubscribe    func(context.Context, *Subscription) error
 	onConsumer     func(context.Context, *Subscription) error
 	onConsumerGone func(context.Context, *Subscription, Cancellation) error
-	observe        func(Message)
+	observe        []func(Message)
+	watch          []func(Callback)
+	profile        bool
 	logger         *slog.Logger
+	grace          time.Duration
 
 	faults []error // options out of range
 }
@@ -99,14 +110,14 @@ func (c *config) fault(format string, args ...any) {
 
 // Name names the stage, in errors, logs and Stats. By default the name is the kind of the stage
 // and the file and line where it was made. It must not be empty.
-func Name(name string) Option {
-	return anyOption(func(c *config) {
+func Name(name string) CommonOption {
+	return commonOption{func(c *config) {
 		if name == "" {
 			c.fault("Name(%q): must not be empty", name)
 			return
 		}
 		c.name = name
-	})
+	}}
 }
 
 // OnInit is called on the stage's goroutine at the beginning of each run, before anything else
@@ -134,28 +145,38 @@ func OnTerminate(fn func(reason error)) Option {
 	})
 }
 
-// Observe has fn called with every message of the protocol that this stage sends, at the moment
-// of sending: a trace of demand and events. The sender waits until fn has returned, or failed: a
-// panic in it ends the stage. Asks are sent by any goroutine: fn must be safe for concurrent use
-// and must not block. Without Observe nothing is spent on it.
-func Observe(fn func(Message)) Option {
-	return anyOption(func(c *config) {
-		if fn == nil {
-			c.fault("Observe(nil)")
-		}
-		c.observe = fn
-	})
-}
-
 // Logger sets where the stage reports what no call returns: events that are discarded or dropped, a
-// failure that its pipeline survives, a child that is given up, a subscriber that exceeds
-// [ExpectedMax]. By default [slog.Default] at that moment. A handler that panics ends nothing.
-func Logger(logger *slog.Logger) Option {
-	return anyOption(func(c *config) {
+// failure that its pipeline survives, a child that is given up, a callback that is abandoned, a subscriber that
+// exceeds [ExpectedMax]; of a [Supervisor]: every restart. By default [slog.Default] at that moment. A handler that panics ends nothing.
+func Logger(logger *slog.Logger) CommonOption {
+	return commonOption{func(c *config) {
 		if logger == nil {
 			c.fault("Logger(nil)")
 		}
 		c.logger = logger
+	}}
+}
+
+// DefaultGrace is how long a function may go on without [Grace].
+const DefaultGrace = 5 * time.Second
+
+// Grace sets how long the stage waits for a function that does not return although its context has ended: at
+// [Producer.Abort], when the deadline of Stop has passed, or with the context of Run. By default 5 s; d must be
+// more than 0. OnTerminate, which may begin later, has as long from its beginning.
+//
+// What has not returned by then is abandoned, since nothing in Go can end it. It is named in the error of Run (a
+// [*StuckError]), in [Stats].Stuck and in the log; the events in its hand count as late; what it returns later
+// goes nowhere ([OutputStats].LateResults). No other callback of the stage is called, OnTerminate included: they
+// may share state with it. (Children of a consumer supervisor, Observe, the log handler and the reader of [Lines] run
+// apart: OnTerminate is called in spite of them.) The neighbours are told that the stage has ended, and Run returns. Until the function
+// has returned, Run of this stage is [ErrStuck].
+func Grace(d time.Duration) Option {
+	return anyOption(func(c *config) {
+		if d <= 0 {
+			c.fault("Grace(%v): must be more than 0", d)
+			return
+		}
+		c.grace = d
 	})
 }
 

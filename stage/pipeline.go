@@ -3,7 +3,9 @@ package stage
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/go-genstage/genstage/internal/goid"
 )
@@ -61,6 +63,8 @@ func isNil(s Stage) bool {
 		return true
 	case *Pipeline:
 		return s == nil
+	case *Supervisor:
+		return s == nil
 	case interface{ none() bool }:
 		return s.none()
 	}
@@ -68,10 +72,20 @@ func isNil(s Stage) bool {
 }
 
 // Name returns the pipeline's name: its kind and the line where it was made.
-func (p *Pipeline) Name() string { return p.name }
+func (p *Pipeline) Name() string {
+	if p == nil {
+		return ""
+	}
+	return p.name
+}
 
 // Stages returns the stages it was made of, in order.
-func (p *Pipeline) Stages() []Stage { return append([]Stage(nil), p.stages...) }
+func (p *Pipeline) Stages() []Stage {
+	if p == nil {
+		return nil
+	}
+	return append([]Stage(nil), p.stages...)
+}
 
 // Run runs all stages and blocks until every one has ended. Every mailbox opens; OnInit of all
 // runs, in order; the declared subscriptions are made; only when all are answered do the demand
@@ -82,6 +96,9 @@ func (p *Pipeline) Stages() []Stage { return append([]Stage(nil), p.stages...) }
 // end of ctx, an error that wraps the cause. It returns [ErrRunning] when it, or a member, runs
 // already.
 func (p *Pipeline) Run(ctx context.Context) error {
+	if p == nil {
+		return unmade("Run")
+	}
 	if p.fault != nil {
 		return p.fault
 	}
@@ -128,6 +145,9 @@ func (p *Pipeline) over(s *scope) {
 // stage failed meanwhile. It returns [ErrNotRunning] if the pipeline was never run, nil if it
 // has ended, and [ErrSelfCall] from a callback of a member.
 func (p *Pipeline) Stop(ctx context.Context) error {
+	if p == nil {
+		return unmade("Stop")
+	}
 	p.mu.Lock()
 	run, runs := p.run, p.runs
 	p.mu.Unlock()
@@ -149,6 +169,9 @@ func (p *Pipeline) Stop(ctx context.Context) error {
 // Abort ends every stage without draining; see [Producer.Abort]. A nil cause stands for
 // [ErrShutdown]. It never blocks and may be called from any goroutine.
 func (p *Pipeline) Abort(cause error) {
+	if p == nil {
+		return
+	}
 	p.mu.Lock()
 	run := p.run
 	p.mu.Unlock()
@@ -158,19 +181,36 @@ func (p *Pipeline) Abort(cause error) {
 	if cause == nil {
 		cause = ErrShutdown
 	}
-	run.abort(endedBy(p.name, cause))
+	run.abort(endedBy(p.name, cause, run.tenure))
 }
 
 // Stats returns the Stats of the members, in order, in Members.
 func (p *Pipeline) Stats() Stats {
+	if p == nil {
+		return Stats{}
+	}
 	p.mu.Lock()
 	run, last, runs := p.run, p.last, p.runs
 	p.mu.Unlock()
 	if run != nil {
 		last = run.stats()
+	} else if len(last.Members) == len(p.stages) {
+		last.Members = slices.Clone(last.Members)
+		for i, s := range p.stages {
+			last.Members[i] = s.showStuck(last.Members[i])
+		}
 	}
+	last.At = time.Now()
 	last.Stage, last.Kind, last.Runs = p.name, kindPipeline, runs
 	return last
+}
+
+// showStuck brings Stats of an ended run up to date: what was abandoned may have returned.
+func (p *Pipeline) showStuck(s Stats) Stats {
+	if now := p.Stats(); now.Runs == s.Runs {
+		return now
+	}
+	return s
 }
 
 func (p *Pipeline) members() []*handle {
@@ -188,7 +228,7 @@ func (p *Pipeline) open(ctx context.Context, parent *scope) (controller, error) 
 	if p.fault != nil {
 		return nil, p.fault
 	}
-	s := &scope{label: p.name, parent: parent, done: make(chan struct{})}
+	s := &scope{label: p.name, parent: parent, tenure: parent.tenure, done: make(chan struct{})}
 	if err := p.begin(s); err != nil {
 		return nil, err
 	}

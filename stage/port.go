@@ -43,12 +43,14 @@ func (p *outPort[T]) attach(e *edge[T]) attached {
 		return attachedToRun
 	case !e.waits:
 		return attachedNone
-	case p.h.run == nil && p.h.completed:
+	case p.h.run != nil || p.h.ended == nil || p.h.comesBackLocked(e.kept):
+	case p.h.completed:
 		return attachedDone
-	case p.h.run == nil && p.h.endedIn == e.in:
+	case p.h.endedIn == e.in || e.until:
 		return attachedOver
 	}
 	p.waiting = append(p.waiting, e)
+	e.Subscription.waiting.Store(true)
 	return attachedWaiting
 }
 
@@ -65,39 +67,65 @@ func (p *outPort[T]) detach(e *edge[T]) bool {
 	return false
 }
 
-// awaited reports whether a declared subscription waits for a run.
+// awaited reports whether a declared subscription waits for a run, or a consumer is expected that a supervisor
+// restarts, or that has outlived a restart of this stage.
 func (p *outPort[T]) awaited() bool {
 	p.h.mu.Lock()
 	defer p.h.mu.Unlock()
-	return len(p.waiting) > 0
+	return len(p.waiting) > 0 || len(p.h.expected) > 0
 }
 
 // opened connects those that wait to the run that begins. The caller holds h.mu.
 func (p *outPort[T]) opened(serve func(*edge[T]) bool) {
 	p.serve = serve
 	for _, e := range p.waiting {
+		e.Subscription.waiting.Store(false)
 		serve(e)
 	}
 	p.waiting = nil
 }
 
-// closed forgets the run that has ended. When it completed, those that wait are complete too. Else those wait
-// on that don't belong to the same call of Run, within which no other run will come.
+// closed forgets the run that has ended, and tells those that wait in vain.
 func (p *outPort[T]) closed(final Stats, e *ending, in runID) {
 	p.h.mu.Lock()
 	p.h.closedLocked(final, e, in)
 	p.serve = nil
-	var waiting, told []*edge[T]
+	vain := p.inVain()
+	p.h.mu.Unlock()
+	p.tellWaiting(vain, e)
+}
+
+// forsaken tells those that wait in vain, now that no supervisor will run the stage again.
+func (p *outPort[T]) forsaken() {
+	p.h.mu.Lock()
+	var vain []*edge[T]
+	e := p.h.ended
+	if e != nil {
+		vain = p.inVain()
+	}
+	p.h.mu.Unlock()
+	p.tellWaiting(vain, e)
+}
+
+// inVain takes out those that wait in vain. If a supervisor will run the stage again, nobody does. Else, when the
+// last run completed, those that wait are complete too; and otherwise those wait on that don't belong to the same
+// call of Run, within which no other run will come. The caller holds h.mu, and the stage does not run.
+func (p *outPort[T]) inVain() (vain []*edge[T]) {
+	var waiting []*edge[T]
 	for _, w := range p.waiting {
-		if e.completed || w.in == in {
-			told = append(told, w)
+		if !p.h.comesBackLocked(w.kept) && (p.h.completed || w.in == p.h.endedIn || w.until) {
+			vain = append(vain, w)
 		} else {
 			waiting = append(waiting, w)
 		}
 	}
 	p.waiting = waiting
-	p.h.mu.Unlock()
-	for _, w := range told {
+	return vain
+}
+
+// tellWaiting tells those that wait in vain that the last run has ended.
+func (p *outPort[T]) tellWaiting(vain []*edge[T], e *ending) {
+	for _, w := range vain {
 		if e.completed {
 			w.deliver(message[T]{kind: msgComplete, sub: &w.Subscription})
 		} else {
@@ -159,7 +187,9 @@ func declare[T any](h *handle, src Source[T], opts []SubscribeOption) (declarati
 	if d.source.h == h {
 		return d, fmt.Errorf("%w: %q subscribes to itself", ErrCycle, h.conf.name)
 	}
-	d.request = src.request()
+	if d.request = src.request(); d.request.fault != nil {
+		return d, d.request.fault
+	}
 	c := &d.options
 	c.max = DefaultMaxDemand
 	for _, o := range opts {

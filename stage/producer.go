@@ -46,7 +46,7 @@ func newProducer[Out any](produce func() (demand demandFunc[Out], release func()
 		}
 		o.forProducer(&p.conf)
 	}
-	p.out.h = &p.handle
+	p.out.h, p.waiters = &p.handle, &p.out
 	p.def = definition[none, Out]{out: &p.out, produce: produce}
 	p.newRun = func(ctx context.Context, s *scope) controller {
 		r := newRun(ctx, s, &p.handle, p.def)
@@ -57,6 +57,48 @@ func newProducer[Out any](produce func() (demand demandFunc[Out], release func()
 }
 
 func (p *Producer[Out]) none() bool { return p == nil }
+
+// Name returns the stage's name. Safe for concurrent use.
+func (p *Producer[Out]) Name() string { return p.self().Name() }
+
+// Run runs the stage alone and blocks until the run has ended and all its goroutines with it.
+// It returns nil after a normal end ([ErrDone], completion, Stop), and else an error that wraps
+// the reason in a [StageError]. When ctx ends, the run is aborted with the context's cause,
+// which Run then wraps. A stage may run again after it ended; while it runs, Run returns
+// [ErrRunning], and while a callback that was abandoned in an earlier run has not returned,
+// [ErrStuck] ([Grace]). Options out of range and faults of wiring come back from here, before any
+// callback.
+//
+// Stages that belong together run in a [Pipeline], which starts them in order and ends them
+// together.
+func (p *Producer[Out]) Run(ctx context.Context) error { return p.self().Run(ctx) }
+
+// Stop has the stage drain: a producer is asked no more, a consumer cancels its subscriptions;
+// what has been emitted is delivered, what has been received is handled, held events are waited
+// for, and the stage completes. Stop blocks until it has ended and returns nil; it returns
+// [ErrNotRunning] if the stage was never run and nil if it has ended. When ctx ends before
+// that, the run is aborted and Stop returns a [*StopError] that says what was left. From a
+// callback of the stage it returns [ErrSelfCall].
+func (p *Producer[Out]) Stop(ctx context.Context) error { return p.self().Stop(ctx) }
+
+// Abort ends the run without draining: after it returns no callback of the stage begins, except
+// OnTerminate. The callback in progress sees its context end and is waited for by Run, as long as
+// [Grace] says. What the stage held is handed back or counted lost. cause is what Run then wraps; nil stands for
+// [ErrShutdown]. It never blocks, may be called from any goroutine, callbacks included, and
+// does nothing when the stage does not run.
+func (p *Producer[Out]) Abort(cause error) { p.self().Abort(cause) }
+
+// Stats returns what the stage has done in this run, or in its last one if it does not run. It
+// never blocks on the stage and is cheap; see [Stats] for what the counters mean.
+func (p *Producer[Out]) Stats() Stats { return p.self().Stats() }
+
+// self returns the handle; nil for a nil stage.
+func (p *Producer[Out]) self() *handle {
+	if p == nil {
+		return nil
+	}
+	return &p.handle
+}
 
 func (p *Producer[Out]) port() *outPort[Out] {
 	if p == nil {
@@ -70,6 +112,9 @@ func (p *Producer[Out]) request() Request[Out] { return Request[Out]{} }
 // OnDiscard has fn called on the stage's goroutine with the events that a full buffer discards.
 // Call it before Run; the last call counts.
 func (p *Producer[Out]) OnDiscard(fn func(ctx context.Context, events []Out)) {
+	if p == nil {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.def.onDiscard = fn
@@ -81,7 +126,8 @@ func (p *Producer[Out]) OnDiscard(fn func(ctx context.Context, events []Out)) {
 // drains, too.
 //
 // If ctx or the run ends before fn has begun, Do returns the context's cause or [ErrEnded], and
-// fn never runs; once fn has begun, Do waits for it. An error of fn ends the stage, events
+// fn never runs; once fn has begun, Do waits for it, or until it is abandoned ([Grace]), and then
+// returns an error that wraps [ErrStuck]. An error of fn ends the stage, events
 // beside it are not emitted, and Do returns it; with [ErrDone] the events are delivered, the
 // stage ends normally, and Do returns nil. An error for the caller alone goes through a
 // variable that fn sets. From a callback of the same stage Do returns [ErrSelfCall]; where
@@ -90,25 +136,25 @@ func (p *Producer[Out]) OnDiscard(fn func(ctx context.Context, events []Out)) {
 // not have got that far, OnInit says when it has. (A [Queue] takes events before it runs.) Safe for
 // concurrent use.
 func (p *Producer[Out]) Do(ctx context.Context, fn func(context.Context) ([]Out, error)) error {
-	return doOn[none](ctx, &p.handle, "Do", false, fn)
+	return doOn[none](ctx, p.self(), "Do", false, fn)
 }
 
 // DoAfter is Do behind everything that was emitted before: fn begins when that has been
 // dispatched (or discarded). So it blocks while consumers don't ask.
 func (p *Producer[Out]) DoAfter(ctx context.Context, fn func(context.Context) ([]Out, error)) error {
-	return doOn[none](ctx, &p.handle, "DoAfter", true, fn)
+	return doOn[none](ctx, p.self(), "DoAfter", true, fn)
 }
 
 // Tell is Do without waiting: it returns nil when the mailbox has taken fn. If the run ends
 // first, fn never runs. What is told is not bounded by demand; it is for control, not for
 // payload (Stats counts what waits). It may be called from the stage's own callbacks.
 func (p *Producer[Out]) Tell(fn func(context.Context) ([]Out, error)) error {
-	return tellOn[none](&p.handle, "Tell", false, fn)
+	return tellOn[none](p.self(), "Tell", false, fn)
 }
 
 // TellAfter is DoAfter without waiting; it returns as [Producer.Tell].
 func (p *Producer[Out]) TellAfter(fn func(context.Context) ([]Out, error)) error {
-	return tellOn[none](&p.handle, "TellAfter", true, fn)
+	return tellOn[none](p.self(), "TellAfter", true, fn)
 }
 
 // Wake says to a producer made with [Retry], or a [Poll], that there may be events now: its
@@ -116,10 +162,13 @@ func (p *Producer[Out]) TellAfter(fn func(context.Context) ([]Out, error)) error
 // count once. It returns [ErrNotRunning] or [ErrEnded] when the stage does not run, and
 // [ErrInvalidOption] for a producer without Retry.
 func (p *Producer[Out]) Wake() error {
+	if !p.self().made() {
+		return unmade("Wake")
+	}
 	if !p.conf.retry {
 		return fmt.Errorf("stage %q: Wake: %w: the producer was not made with Retry", p.conf.name, ErrInvalidOption)
 	}
-	return wakeOn[none, Out](&p.handle)
+	return wakeOn[none, Out](p.self())
 }
 
 // DispatchWith sets how events are shared among subscribers: [Demand], the default, [Broadcast], or what
@@ -132,6 +181,9 @@ func (p *Producer[Out]) Wake() error {
 // Each run gets a fresh one. Call it before Run; the last call counts. A fault (nil, an option out of
 // range or of another dispatcher) is reported by Run, with the file and line of this call.
 func (p *Producer[Out]) DispatchWith(make NewDispatcher[Out], opts ...DispatchOption) {
+	if p == nil {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.def.dispatchWith(&p.handle, make, opts, callSite(1))
@@ -149,7 +201,7 @@ func (p *Producer[Out]) Accumulate() error { return p.setMode("Accumulate", mode
 func (p *Producer[Out]) Forward() error { return p.setMode("Forward", modeForward) }
 
 func (p *Producer[Out]) setMode(what string, mode int64) error {
-	r, err := runOf[none, Out](&p.handle, what)
+	r, err := runOf[none, Out](p.self(), what)
 	if err != nil {
 		return err
 	}
@@ -162,10 +214,10 @@ func (p *Producer[Out]) setMode(what string, mode int64) error {
 // Forwarding reports whether the producer forwards demand and events, as it does by default, or
 // accumulates them. Between runs it tells how the next one begins.
 func (p *Producer[Out]) Forwarding() bool {
-	if r, err := runOf[none, Out](&p.handle, "Forwarding"); err == nil {
+	if r, err := runOf[none, Out](p.self(), "Forwarding"); err == nil {
 		return r.forwarding.Load()
 	}
-	return !p.conf.accumulating
+	return p != nil && !p.conf.accumulating
 }
 
 // Buffered returns how many events wait in the stage for demand, in its buffer and in the queues of its
@@ -178,7 +230,10 @@ func (p *Producer[Out]) Buffered() int64 { return p.Stats().Output.Buffered }
 func (d *definition[In, Out]) dispatchWith(h *handle, make NewDispatcher[Out], opts []DispatchOption, site string) {
 	err := fmt.Errorf("%w: nil", ErrInvalidOption)
 	if make != nil {
-		_, err = make(opts...)
+		var disp Dispatcher[Out]
+		if disp, err = make(opts...); err == nil && disp == nil {
+			err = errNoDispatcher
+		}
 	}
 	if err != nil {
 		h.faults = append(h.faults, fmt.Errorf("%s: DispatchWith: %w", site, err))

@@ -43,7 +43,7 @@ func newProducerConsumer[In, Out any](opts []ProducerConsumerOption) *ProducerCo
 		}
 		o.forProducerConsumer(&p.conf)
 	}
-	p.in.h, p.out.h = &p.handle, &p.handle
+	p.in.h, p.out.h, p.waiters = &p.handle, &p.handle, &p.out
 	p.def = definition[In, Out]{in: &p.in, out: &p.out}
 	p.newRun = func(ctx context.Context, s *scope) controller {
 		r := newRun(ctx, s, &p.handle, p.def)
@@ -55,6 +55,29 @@ func newProducerConsumer[In, Out any](opts []ProducerConsumerOption) *ProducerCo
 
 func (p *ProducerConsumer[In, Out]) none() bool { return p == nil }
 
+// Name returns the stage's name. Safe for concurrent use.
+func (p *ProducerConsumer[In, Out]) Name() string { return p.self().Name() }
+
+// Run runs the stage alone and blocks until the run has ended; see [Producer.Run].
+func (p *ProducerConsumer[In, Out]) Run(ctx context.Context) error { return p.self().Run(ctx) }
+
+// Stop has the stage drain and blocks until it has ended; see [Producer.Stop].
+func (p *ProducerConsumer[In, Out]) Stop(ctx context.Context) error { return p.self().Stop(ctx) }
+
+// Abort ends the run without draining; see [Producer.Abort].
+func (p *ProducerConsumer[In, Out]) Abort(cause error) { p.self().Abort(cause) }
+
+// Stats returns what the stage has done; see [Producer.Stats].
+func (p *ProducerConsumer[In, Out]) Stats() Stats { return p.self().Stats() }
+
+// self returns the handle; nil for a nil stage.
+func (p *ProducerConsumer[In, Out]) self() *handle {
+	if p == nil {
+		return nil
+	}
+	return &p.handle
+}
+
 func (p *ProducerConsumer[In, Out]) port() *outPort[Out] {
 	if p == nil {
 		return nil
@@ -64,22 +87,28 @@ func (p *ProducerConsumer[In, Out]) port() *outPort[Out] {
 
 // SubscribeTo declares a subscription; see [Consumer.SubscribeTo].
 func (p *ProducerConsumer[In, Out]) SubscribeTo(src Source[In], opts ...SubscribeOption) {
+	if p == nil {
+		return
+	}
 	subscribeToOn[In, Out](&p.in, src, opts)
 }
 
 // Subscribe makes a subscription now; see [Consumer.Subscribe].
 func (p *ProducerConsumer[In, Out]) Subscribe(ctx context.Context, src Source[In], opts ...SubscribeOption) (*Subscription, error) {
-	return subscribeOn[In, Out](ctx, &p.handle, src, opts)
+	return subscribeOn[In, Out](ctx, p.self(), src, opts)
 }
 
 // Resubscribe replaces a subscription; see [Consumer.Resubscribe].
 func (p *ProducerConsumer[In, Out]) Resubscribe(ctx context.Context, old *Subscription, reason error, src Source[In], opts ...SubscribeOption) (*Subscription, error) {
-	return resubscribeOn[In, Out](ctx, &p.handle, old, reason, src, opts)
+	return resubscribeOn[In, Out](ctx, p.self(), old, reason, src, opts)
 }
 
 // OnCancel has fn called when a subscription to a producer has ended, as [Consumer.OnCancel];
 // what fn returns is emitted.
 func (p *ProducerConsumer[In, Out]) OnCancel(fn func(ctx context.Context, sub *Subscription, end Cancellation) ([]Out, error)) {
+	if p == nil {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.def.onCancel = fn
@@ -88,6 +117,9 @@ func (p *ProducerConsumer[In, Out]) OnCancel(fn func(ctx context.Context, sub *S
 // OnComplete has fn called once per run when all input is complete and handled, as
 // [Consumer.OnComplete]; what fn returns is emitted. A reducer flushes here.
 func (p *ProducerConsumer[In, Out]) OnComplete(fn func(ctx context.Context) ([]Out, error)) {
+	if p == nil {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.def.onComplete = fn
@@ -97,6 +129,9 @@ func (p *ProducerConsumer[In, Out]) request() Request[Out] { return Request[Out]
 
 // DispatchWith sets how events are shared among subscribers; see [Producer.DispatchWith].
 func (p *ProducerConsumer[In, Out]) DispatchWith(make NewDispatcher[Out], opts ...DispatchOption) {
+	if p == nil {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.def.dispatchWith(&p.handle, make, opts, callSite(1))
@@ -111,13 +146,16 @@ func (p *ProducerConsumer[In, Out]) DispatchWith(make NewDispatcher[Out], opts .
 //
 // Without OnDemand all demand is passed on.
 func (p *ProducerConsumer[In, Out]) OnDemand(fn func(ctx context.Context, demand int) (events []Out, pass int, err error)) {
+	if p == nil {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.def.onDemand = fn
 }
 
 // Wake has OnDemand called with all the demand that is open and was not passed on. It never blocks; wakes that come together count once. It returns [ErrNotRunning] or [ErrEnded] when the stage does not run.
-func (p *ProducerConsumer[In, Out]) Wake() error { return wakeOn[In, Out](&p.handle) }
+func (p *ProducerConsumer[In, Out]) Wake() error { return wakeOn[In, Out](p.self()) }
 
 // Buffered returns how many events wait in the stage for demand; see [Producer.Buffered]. Events that were
 // received and not begun are not among them ([Stats] has them).
@@ -125,6 +163,9 @@ func (p *ProducerConsumer[In, Out]) Buffered() int64 { return p.Stats().Output.B
 
 // OnDiscard has fn called with the events that a full buffer discards; see [Producer.OnDiscard].
 func (p *ProducerConsumer[In, Out]) OnDiscard(fn func(ctx context.Context, events []Out)) {
+	if p == nil {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.def.onDiscard = fn
@@ -133,21 +174,21 @@ func (p *ProducerConsumer[In, Out]) OnDiscard(fn func(ctx context.Context, event
 // Do runs fn on the stage's goroutine and returns when what it emitted has been dispatched or
 // buffered; see [Producer.Do]. It does not wait for events that are queued in the stage.
 func (p *ProducerConsumer[In, Out]) Do(ctx context.Context, fn func(context.Context) ([]Out, error)) error {
-	return doOn[In](ctx, &p.handle, "Do", false, fn)
+	return doOn[In](ctx, p.self(), "Do", false, fn)
 }
 
 // DoAfter is Do behind everything that has been received or emitted before: fn begins when that
 // has been handled and dispatched.
 func (p *ProducerConsumer[In, Out]) DoAfter(ctx context.Context, fn func(context.Context) ([]Out, error)) error {
-	return doOn[In](ctx, &p.handle, "DoAfter", true, fn)
+	return doOn[In](ctx, p.self(), "DoAfter", true, fn)
 }
 
 // Tell is Do without waiting; see [Producer.Tell].
 func (p *ProducerConsumer[In, Out]) Tell(fn func(context.Context) ([]Out, error)) error {
-	return tellOn[In](&p.handle, "Tell", false, fn)
+	return tellOn[In](p.self(), "Tell", false, fn)
 }
 
 // TellAfter is DoAfter without waiting.
 func (p *ProducerConsumer[In, Out]) TellAfter(fn func(context.Context) ([]Out, error)) error {
-	return tellOn[In](&p.handle, "TellAfter", true, fn)
+	return tellOn[In](p.self(), "TellAfter", true, fn)
 }

@@ -1,6 +1,9 @@
 package stage
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // The messages that cross between stages, and the two sides of a subscription that they cross
 // between. What a stage does on receiving one stands in upstream.go and downstream.go.
@@ -49,6 +52,8 @@ const (
 	msgChild       // arg *child[In]: it has ended, or its pause before a restart has
 	msgSetDemand   // sub, arg [2]int: max and min
 	msgMode        // n: modeForward or modeAccumulate
+	msgRoom        // sub: there is room for it in its budget
+	msgRecheck     // a consumer that was expected has come, or will not
 	msgStop        // arg func(*handle) bool: which sources are inside what is being stopped
 
 	// From the launcher, in this order (scope.go).
@@ -82,13 +87,17 @@ type edge[T any] struct {
 	deliver func(message[T]) bool // posts to the consumer's mailbox; set before the edge is shared
 	in      runID                 // what the consumer's run is part of; set before the edge is shared
 	waits   bool                  // may wait for the producer to run; set before the edge is shared
+	kept    *tenure               // what a supervisor says of the consumer; set before the edge is shared
+	until   bool                  // waits only as long as a supervisor will run the producer again; set before the edge is shared
 
 	// owned by the consumer's goroutine
 	counted  bool   // the pipeline's start waits for its answer
+	closed   bool   // the producer has said its last word
 	replaced bool   // another one has taken its place; its end is on its way
 	site     string // of the call of SubscribeTo; set before the edge is shared
 	index    int    // of the declaration; set before the edge is shared
 	dynamic  bool   // made by Subscribe; set before the edge is shared
+	again    bool   // takes the place of one whose producer has ended, and has not been accepted yet
 	unasked  bool   // OnSubscribe refused it or its caller has gone: its end means nothing to the stage
 
 	replaces  *Subscription // of Resubscribe: ended for this one; set before the edge is shared
@@ -168,6 +177,7 @@ type Message struct {
 	N      int64 // events asked, sent, begun or handed back
 	Events any   // MessageEvents: the batch, a slice of the producer's type; not to be modified
 	Reason error // MessageCancel, MessageRefused, MessageCancelled, the two downs
+	At     time.Time
 }
 
 // observed translates for observers; 0 for messages that don't cross between stages.

@@ -1,7 +1,6 @@
 package stage
 
 import (
-	"runtime/debug"
 	"sync"
 
 	"github.com/go-genstage/genstage/internal/goid"
@@ -18,6 +17,7 @@ type pump[T any] struct {
 	bell chan struct{} // rung when more may be drawn
 	quit chan struct{} // closed when nothing more is wanted
 	done chan struct{} // closed when the goroutine has ended
+	read errand        // the goroutine
 
 	begun, stopped bool // owned by the stage goroutine
 
@@ -74,10 +74,16 @@ func (p *pump[T]) pump(turn func()) {
 	p.run.pumping.Store(goid.Current())
 	returned := false
 	defer func() {
-		if !returned {
-			p.put(nil, p.run.recovered(recover(), "Read", debug.Stack()))
+		failed := p.run.failure(returned, recover(), "Read")
+		if failed != nil {
+			p.put(nil, failed)
 		}
 		p.run.pumping.Store(0)
+		if !p.read.back() {
+			p.keep()
+			p.run.backLate(&p.read, "Read", 0, failed)
+			return
+		}
 		close(p.done)
 	}()
 	for {
@@ -143,13 +149,17 @@ func (p *pump[T]) stop(func(*handle) bool) {
 
 func (p *pump[T]) end() (lost int) {
 	p.stop(nil)
-	if p.begun {
-		<-p.done
+	if !p.begun || p.run.await(&p.read, p.done, Stuck{Callback: "Read"}) {
+		p.keep() // else the goroutine does, when it is back
 	}
+	return 0
+}
+
+// keep leaves what was drawn for the next run.
+func (p *pump[T]) keep() {
 	if len(p.ready) > 0 {
 		p.well.putBack(p.ready)
 	}
-	return 0
 }
 
 func (p *pump[T]) waiting() int  { return 0 }

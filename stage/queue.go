@@ -93,6 +93,10 @@ func (q *Queue[T]) Push(ctx context.Context, events ...T) error {
 	q.admit() // there may be room by now, or for the first pieces
 	q.unlockAndWake(false)
 
+	if caller := callerOf(ctx); caller != nil {
+		caller.pushing.Store(&q.p.handle)
+		defer caller.pushing.Store(nil)
+	}
 	select {
 	case <-p.done:
 	case <-ctx.Done():
@@ -124,6 +128,9 @@ func (q *Queue[T]) TryPush(events ...T) error {
 
 // try takes in all events or none.
 func (q *Queue[T]) try(events []T) error {
+	if q.none() {
+		return errUnmade
+	}
 	q.mu.Lock()
 	var err error
 	switch {
@@ -143,6 +150,9 @@ func (q *Queue[T]) try(events []T) error {
 // that come, return [ErrEnded]. Before the first run it closes that run in advance; after the end
 // of a run it does nothing. It does not block, may be called from any callback, and again.
 func (q *Queue[T]) Close() {
+	if q.none() {
+		return
+	}
 	q.mu.Lock()
 	if q.closed || q.ended {
 		q.mu.Unlock()
@@ -159,6 +169,9 @@ func (q *Queue[T]) Close() {
 // nothing they push is refused. Those downstream of the queue, which drain only when it is closed,
 // are not waited for. A nil stage is reported by Run. It does not block.
 func (q *Queue[T]) FedBy(stages ...Stage) {
+	if q.none() {
+		return
+	}
 	var feeders []*handle
 	for _, s := range stages {
 		if isNil(s) {
@@ -185,30 +198,33 @@ func (q *Queue[T]) FedBy(stages ...Stage) {
 // Len returns how many events wait in the queue: those pushed and not dispatched. Safe for
 // concurrent use.
 func (q *Queue[T]) Len() int {
+	if q == nil {
+		return 0
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return len(q.events)
 }
 
 // Name returns the queue's name. Safe for concurrent use.
-func (q *Queue[T]) Name() string { return q.p.Name() }
+func (q *Queue[T]) Name() string { return q.inner().Name() }
 
 // Run runs the queue alone and blocks until it has been closed and all events are delivered, or it
 // has failed; see [Producer.Run].
-func (q *Queue[T]) Run(ctx context.Context) error { return q.p.Run(ctx) }
+func (q *Queue[T]) Run(ctx context.Context) error { return q.inner().Run(ctx) }
 
 // Stop closes the queue, and blocks until what is in it has been delivered and it has ended; see
 // [Producer.Stop]. For feeders that are stopped with it, see [Queue.FedBy].
-func (q *Queue[T]) Stop(ctx context.Context) error { return q.p.Stop(ctx) }
+func (q *Queue[T]) Stop(ctx context.Context) error { return q.inner().Stop(ctx) }
 
 // Abort ends the run without draining; see [Producer.Abort].
-func (q *Queue[T]) Abort(cause error) { q.p.Abort(cause) }
+func (q *Queue[T]) Abort(cause error) { q.inner().Abort(cause) }
 
 // Stats returns what the queue has done in this run, or in its last one if it does not run; see
 // [Stats]. Before the first run it shows what has been pushed.
 func (q *Queue[T]) Stats() Stats {
-	s := q.p.Stats()
-	if s.Runs == 0 {
+	s := q.inner().Stats()
+	if s.Runs == 0 && q != nil {
 		n := int64(q.Len())
 		s.Output.Emitted += n
 		s.Output.Buffered += n
@@ -218,6 +234,9 @@ func (q *Queue[T]) Stats() Stats {
 
 // DispatchWith says who gets which event; see [Producer.DispatchWith].
 func (q *Queue[T]) DispatchWith(make NewDispatcher[T], opts ...DispatchOption) {
+	if q.none() {
+		return
+	}
 	q.p.mu.Lock()
 	defer q.p.mu.Unlock()
 	q.p.def.dispatchWith(&q.p.handle, make, opts, callSite(1))
@@ -225,28 +244,35 @@ func (q *Queue[T]) DispatchWith(make NewDispatcher[T], opts ...DispatchOption) {
 
 // OnDiscard has fn called with events that a dispatcher discards; see [Producer.OnDiscard]. The
 // queue itself discards none.
-func (q *Queue[T]) OnDiscard(fn func(ctx context.Context, events []T)) { q.p.OnDiscard(fn) }
+func (q *Queue[T]) OnDiscard(fn func(ctx context.Context, events []T)) { q.inner().OnDiscard(fn) }
 
 // Accumulate keeps what is in the queue, and what is pushed, until [Queue.Forward]; see
 // [Producer.Accumulate].
-func (q *Queue[T]) Accumulate() error { return q.p.Accumulate() }
+func (q *Queue[T]) Accumulate() error { return q.inner().Accumulate() }
 
 // Forward ends Accumulate; see [Producer.Forward].
-func (q *Queue[T]) Forward() error { return q.p.Forward() }
+func (q *Queue[T]) Forward() error { return q.inner().Forward() }
 
-func (q *Queue[T]) none() bool { return q == nil }
+func (q *Queue[T]) none() bool { return q == nil || q.p == nil }
+
+// inner returns the producer that the queue is; nil for a nil queue, and one that NewQueue did not make.
+func (q *Queue[T]) inner() *Producer[T] {
+	if q == nil {
+		return nil
+	}
+	return q.p
+}
 
 func (q *Queue[T]) members() []*handle { return q.p.members() }
+
+func (q *Queue[T]) showStuck(s Stats) Stats { return q.p.showStuck(s) }
 
 func (q *Queue[T]) open(ctx context.Context, s *scope) (controller, error) { return q.p.open(ctx, s) }
 
 func (q *Queue[T]) request() Request[T] { return Request[T]{} }
 
 func (q *Queue[T]) port() *outPort[T] {
-	if q == nil {
-		return nil
-	}
-	return q.p.port()
+	return q.inner().port()
 }
 
 // PushError is what [Queue.Push] returns when it has not taken in all events.

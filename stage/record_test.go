@@ -29,11 +29,12 @@ func (r *record) Send(id SubID, events []int) {
 	r.sent[id] = append(r.sent[id], events...)
 	r.batches = append(r.batches, fmt.Sprint(id, slices.Clone(events)))
 }
-func (r *record) Filtered(id SubID, n int)   { r.filtered[id] += n }
-func (r *record) Lagged(id SubID, n int)     { r.lagged[id] += n }
-func (r *record) Discarded(events []int)     { r.discarded = append(r.discarded, events...) }
-func (r *record) Refuse(id SubID, err error) { r.refused[id] = err }
-func (r *record) Due(mark any)               { r.due = append(r.due, mark) }
+func (r *record) Filtered(id SubID, n int)     { r.filtered[id] += n }
+func (r *record) Lagged(id SubID, n int)       { r.lagged[id] += n }
+func (r *record) Discarded(events []int)       { r.discarded = append(r.discarded, events...) }
+func (r *record) Refuse(id SubID, err error)   { r.refused[id] = err }
+func (r *record) Admit(int, []SubID) Admission { panic("admit") }
+func (r *record) Due(mark any)                 { r.due = append(r.due, mark) }
 func (r *record) Dropped(n int, fault error) {
 	r.dropped += n
 	if fault != nil {

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -16,6 +17,9 @@ const (
 	// [runtime.Goexit]. It does not after a clean end: nil, an error that wraps [ErrShutdown], or
 	// any error that it returned after its context had ended.
 	RestartTransient
+	// RestartPermanent always starts it again. It is for the members of a [Supervisor]; the children of a
+	// [ConsumerSupervisor] refuse it, since an event is handled once.
+	RestartPermanent
 )
 
 // The intensity of restarts without [MaxRestarts].
@@ -24,7 +28,7 @@ const (
 	DefaultRestartsWithin = 5 * time.Second
 )
 
-// childPolicy is what the options of a consumer supervisor came to.
+// childPolicy is what the options of either kind of supervisor came to.
 type childPolicy struct {
 	mode     RestartMode
 	max      int           // restarts within that time over all children
@@ -33,24 +37,38 @@ type childPolicy struct {
 	pause    struct{ first, longest time.Duration }
 }
 
-// Restart sets whether a child that has failed is started again, with the same event; by default
-// [RestartTemporary]. A child that is started again keeps its slot: nothing is asked for it.
-func Restart(mode RestartMode) ConsumerSupervisorOption {
-	return consumerSupervisorOption(func(c *config) {
-		if mode > RestartTransient {
-			c.fault("Restart(%d): no such mode for a child", mode)
-			return
-		}
-		c.children.mode = mode
-	})
+// Restart sets whether what has ended is started again.
+//
+// A child of a [ConsumerSupervisor] is, with the same event, if it has failed and the mode is [RestartTransient]; by
+// default it is [RestartTemporary]. A child that is started again keeps its slot: nothing is asked for it.
+//
+// A member of a [Supervisor] is [RestartTransient] by default.
+func Restart(mode RestartMode) RestartOption { return restartOption(mode) }
+
+type restartOption RestartMode
+
+func (o restartOption) forConsumerSupervisor(c *config) {
+	if RestartMode(o) > RestartTransient {
+		c.fault("Restart(%d): no such mode for a child", o)
+		return
+	}
+	c.children.mode = RestartMode(o)
 }
 
-// MaxRestarts sets how many restarts are allowed within that time, counted over all children; the
-// ends of that span belong to it. The supervisor ends with an error that wraps [ErrIntensity] and
+func (o restartOption) forMember(c *memberConfig) {
+	if RestartMode(o) > RestartPermanent {
+		c.faults = append(c.faults, fmt.Errorf("%w: Restart(%d): no such mode", ErrInvalidOption, o))
+		return
+	}
+	c.mode = RestartMode(o)
+}
+
+// MaxRestarts sets how many restarts are allowed within that time, counted over all children of a
+// [ConsumerSupervisor], or all members of a [Supervisor], where what one failure took down is one; the ends of that span belong to it. The supervisor ends with an error that wraps [ErrIntensity] and
 // the last failure when one more would be needed. By default 3 within 5 seconds; with
 // [MaxAttempts] and without MaxRestarts as many as it takes. n is at least 0, within above 0.
-func MaxRestarts(n int, within time.Duration) ConsumerSupervisorOption {
-	return consumerSupervisorOption(func(c *config) {
+func MaxRestarts(n int, within time.Duration) RestartsOption {
+	return restartsOption(func(c *config) {
 		if n < 0 || within <= 0 {
 			c.fault("MaxRestarts(%d, %v): must be at least 0 restarts, within more than 0", n, within)
 			return
@@ -75,11 +93,12 @@ func MaxAttempts(n int) ConsumerSupervisorOption {
 }
 
 // Backoff sets the pause before a restart: first, doubled at each further restart of the same
-// child up to longest, and of that a random part between half and all, so that what failed
+// child or member up to longest, and of that a random part between half and all, so that what failed
 // together does not come back together. By default there is none. first must be above 0 and
-// longest at least first.
-func Backoff(first, longest time.Duration) ConsumerSupervisorOption {
-	return consumerSupervisorOption(func(c *config) {
+// longest at least first. A member of a [Supervisor] that has run for longer than the span of
+// [MaxRestarts] begins with first again.
+func Backoff(first, longest time.Duration) RestartsOption {
+	return restartsOption(func(c *config) {
 		if first <= 0 || longest < first {
 			c.fault("Backoff(%v, %v): the first pause must be above 0, the longest at least that", first, longest)
 			return

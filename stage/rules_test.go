@@ -283,7 +283,7 @@ func TestR4RunWaitsForAll(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				begin := time.Now()
 				a, b := stage.FromSlice(upTo(1)), stage.FromSlice(upTo(1))
-				quick, slow := newSink(0), newSink(time.Hour/2) // does not look at its context
+				quick, slow := newSink(0), newSink(time.Hour/2, patient) // does not look at its context
 				quick.SubscribeTo(a)
 				slow.SubscribeTo(b)
 				p := stage.NewPipeline(a, b, quick, slow)

@@ -2,7 +2,9 @@ package stage
 
 import (
 	"context"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/go-genstage/genstage/internal/hop"
 )
@@ -14,10 +16,12 @@ import (
 // A run begins in four phases, each over all members before the next: every mailbox opens;
 // OnInit, in order; declared subscriptions, until all are answered; demand callbacks.
 type scope struct {
-	label  string // set before run, read-only after
-	number int    // which run of the pipeline it is; set before run, read-only after
-	alone  bool   // a stage by itself: no rules; set before run, read-only after
-	parent *scope // of a pipeline within a pipeline; set before run, read-only after
+	label  string       // set before run, read-only after
+	number int          // which run of the pipeline it is; set before run, read-only after
+	alone  bool         // a stage by itself: no rules; set before run, read-only after
+	parent *scope       // of a pipeline within a pipeline; set before run, read-only after
+	tenure *tenure      // what a supervisor says of it; nil for none; set before run, read-only after
+	keeper *supervision // of one run of a supervisor's member, which is told instead of parent; set before run, read-only after
 
 	mu      sync.Mutex
 	runs    []controller // guarded by mu
@@ -26,6 +30,8 @@ type scope struct {
 	aborted *ending      // guarded by mu: the first abort from outside
 	last    *ending      // guarded by mu: how the last member ended; the result of a stage alone
 	result  *ending      // guarded by mu: how it all ended
+	over    time.Time    // guarded by mu: when
+	named   []Stuck      // guarded by mu: what was abandoned
 
 	stopped func(*handle) bool // guarded by mu: what the first Stop said is inside; nil before
 
@@ -203,8 +209,10 @@ func (s *scope) stuck() []Stuck {
 func (s *scope) stats() Stats {
 	s.mu.Lock()
 	st := Stats{Stage: s.label, Kind: kindPipeline, Running: s.result == nil, Runs: s.number}
+	st.At, st.State.Kind = time.Now(), StateBusy
 	if s.result != nil {
 		st.Err = s.result.reason
+		st.State = State{Kind: StateEnded, Since: s.over}
 	}
 	s.mu.Unlock()
 	for _, c := range s.members() {
@@ -217,7 +225,7 @@ func (s *scope) stats() Stats {
 func (s *scope) goesOn() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.alone && s.failure == nil && s.aborted == nil
+	return !s.alone && s.keeper == nil && s.failure == nil && s.aborted == nil
 }
 
 // ended is told by each member when it has ended, once, before the member counts as finished.
@@ -228,7 +236,12 @@ func (s *scope) ended(e *ending, spared bool) {
 	if s.last == nil || !e.clean || e.reason != nil {
 		s.last = e
 	}
-	fails := !e.clean && !spared && !s.alone && s.failure == nil && s.aborted == nil
+	for _, stuck := range stuckIn(e.reason) {
+		if !slices.Contains(s.named, stuck) { // a neighbour may pass it on
+			s.named = append(s.named, stuck)
+		}
+	}
+	fails := !e.clean && !spared && !s.alone && s.keeper == nil && s.failure == nil && s.aborted == nil
 	if fails {
 		s.failure = e
 	}
@@ -250,7 +263,11 @@ func (s *scope) ended(e *ending, spared bool) {
 	if s.onOver != nil {
 		s.onOver()
 	}
-	if s.parent != nil && opened {
+	switch {
+	case !opened:
+	case s.keeper != nil:
+		s.keeper.memberEnded(s)
+	case s.parent != nil:
 		s.parent.ended(result, false)
 	}
 	close(s.done)
@@ -258,15 +275,20 @@ func (s *scope) ended(e *ending, spared bool) {
 
 // conclude says how it all ended. The caller holds mu.
 func (s *scope) conclude() {
+	s.over = time.Now()
 	switch {
 	case s.failure != nil:
 		s.result = s.failure
-	case s.alone:
+	case s.alone || s.keeper != nil:
 		s.result = s.last
 	case s.aborted != nil:
 		s.result = s.aborted
 	default:
 		s.result = &ending{clean: true, completed: true}
+	}
+	if len(s.named) > len(stuckIn(s.result.reason)) {
+		s.result = endedBy(s.label, &StuckError{Stuck: s.named, Cause: s.result.reason}, s.tenure)
+		s.result.clean = false
 	}
 }
 
@@ -283,7 +305,7 @@ func stopRun(ctx context.Context, label string, run controller, inside func(*han
 	select {
 	case <-run.finished():
 		if e := run.end(); e.reason != nil {
-			return &StopError{Cause: e.reason}
+			return &StopError{Cause: e.reason, Stuck: stuckIn(e.reason)}
 		}
 		return nil
 	default:
@@ -303,7 +325,7 @@ func endedWithin(ctx context.Context, run controller) bool {
 	}
 	within := c.done == run.finished()
 	for s := c.scope; s != nil; s = s.parent {
-		within = within || controller(s) == run
+		within = within || controller(s) == run || s.keeper != nil && controller(s.keeper) == run
 	}
 	return within
 }
@@ -313,7 +335,7 @@ func (e *StopError) add(s Stats) {
 	for _, m := range s.Members {
 		e.add(m)
 	}
-	if !s.Running || s.Kind == kindPipeline {
+	if !s.Running || s.Kind == kindPipeline || s.Kind == kindSupervisor {
 		return
 	}
 	e.Left = append(e.Left, Leftover{Stage: s.Stage, Queued: s.Input.Queued, InHand: s.Input.InHand, Buffered: s.Output.Buffered})

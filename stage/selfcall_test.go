@@ -283,7 +283,7 @@ func TestSubscribeToTheCaller(t *testing.T) {
 // fn of a Do that was given up never runs; one that has begun is waited for.
 func TestDoGivesUp(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		c := newSink(0)
+		c := newSink(0, patient)
 		run := start(t.Context(), c)
 		require.NoError(t, c.Tell(func(context.Context) error { time.Sleep(time.Minute); return nil }))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

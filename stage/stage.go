@@ -4,8 +4,8 @@ import (
 	"context"
 )
 
-// Stage is a [Producer] (also a [Queue]), a [ProducerConsumer], a [Consumer], a [ConsumerSupervisor] or a
-// [Pipeline] of them: something that runs, ends and says how it is. It is made by the constructors of
+// Stage is a [Producer] (also a [Queue]), a [ProducerConsumer], a [Consumer], a [ConsumerSupervisor], or a
+// [Pipeline] or [Supervisor] of them: something that runs, ends and says how it is. It is made by the constructors of
 // this package only.
 type Stage interface {
 	// Name returns the stage's name.
@@ -26,6 +26,7 @@ type Stage interface {
 type member interface {
 	open(ctx context.Context, s *scope) (controller, error)
 	members() []*handle
+	showStuck(Stats) Stats // of a run that has ended: with what is stuck in it now
 }
 
 // controller is one run of a member, as the launcher, the handle and the pipeline see it.

@@ -131,7 +131,7 @@ func TestStopDeadline(t *testing.T) {
 				return make([]int, 10*len(e)), nil
 			},
 			stage.Name("middle"))
-		c := newSink(time.Hour/2, stage.Name("c")) // does not look at its context
+		c := newSink(time.Hour/2, stage.Name("c"), patient) // does not look at its context
 		middle.SubscribeTo(source, stage.MaxDemand(10))
 		c.SubscribeTo(middle, stage.MaxDemand(4))
 		p := stage.NewPipeline(source, middle, c)

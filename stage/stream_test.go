@@ -342,7 +342,7 @@ func TestBreakWaitsForTheSource(t *testing.T) {
 				time.Sleep(time.Hour)
 			}
 			return upTo(4), nil
-		})
+		}, patient)
 		run := start(t.Context(), src)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()

@@ -23,6 +23,8 @@ type Subscription struct {
 
 	id SubID // given by the producer on accepting; set before msgAccepted is posted
 
+	tab *tab // of a charged subscription, else nil; set before the subscription is shared
+
 	up atomic.Pointer[upstream] // where asks and cancels go; nil until a producer's run has it
 
 	// owned by the consumer's goroutine
@@ -30,7 +32,8 @@ type Subscription struct {
 	account account       // nil on a manual subscription; set before the subscription is shared
 	slots   *demand.Slots // the account again, of a consumer supervisor's subscription, else nil
 
-	over atomic.Bool // the consumer has seen the end
+	over    atomic.Bool // the consumer has seen the end
+	waiting atomic.Bool // for its producer to run; written under the producer's handle.mu
 
 	asks     atomic.Int64 // asked and not yet seen by the producer
 	holdable atomic.Int64 // events of the callback in progress that may still be held
@@ -80,11 +83,22 @@ type consumerEnd interface {
 }
 
 // Label returns what [Label] gave the subscription; "" by default.
-func (s *Subscription) Label() string { return s.options.label }
+func (s *Subscription) Label() string {
+	if !s.made() {
+		return ""
+	}
+	return s.options.label
+}
+
+// made reports whether a stage made the subscription; s may be nil.
+func (s *Subscription) made() bool { return s != nil && s.consumer != nil }
+
+// errUnmadeSubscription is the answer of one that no stage made.
+var errUnmadeSubscription = fmt.Errorf("%w: a Subscription that is nil, or that no stage made (%w)", ErrInvalidStage, ErrEnded)
 
 // Producer returns the name of the stage that the events come from.
 func (s *Subscription) Producer() string {
-	if s.consumer == nil {
+	if !s.made() {
 		return ""
 	}
 	return s.producer.Name()
@@ -92,7 +106,7 @@ func (s *Subscription) Producer() string {
 
 // Consumer returns the name of the stage that the events go to.
 func (s *Subscription) Consumer() string {
-	if s.consumer == nil {
+	if !s.made() {
 		return ""
 	}
 	return s.consumer.name()
@@ -106,6 +120,9 @@ func (s *Subscription) Consumer() string {
 // An ask to a producer that has ended a moment ago, or that is done, is no error: it is void,
 // and the end comes behind the last event as always.
 func (s *Subscription) Ask(n int) error {
+	if !s.made() {
+		return errUnmadeSubscription
+	}
 	switch {
 	case n < 1:
 		return ErrInvalidDemand
@@ -144,6 +161,9 @@ func saturate(counter *atomic.Int64, n int64) int64 {
 // is a normal end. It returns [ErrEnded] when the subscription has ended already; a second
 // Cancel before that changes nothing.
 func (s *Subscription) Cancel(reason error) error {
+	if !s.made() {
+		return errUnmadeSubscription
+	}
 	if s.ended() {
 		return ErrEnded
 	}
@@ -151,8 +171,8 @@ func (s *Subscription) Cancel(reason error) error {
 	return nil
 }
 
-// ended reports whether the consumer has seen the end, or no stage made the subscription.
-func (s *Subscription) ended() bool { return s.consumer == nil || s.over.Load() }
+// ended reports whether the consumer has seen the end.
+func (s *Subscription) ended() bool { return s.over.Load() }
 
 func (s *Subscription) cancel(reason error) {
 	s.observe(MessageCancel, 0, reason)
@@ -171,6 +191,9 @@ func (s *Subscription) post(k kind, n int64, arg any) bool {
 // values out of range (see [MaxDemand], [MinDemand]) or a manual subscription, and [ErrEnded] when the
 // subscription has ended.
 func (s *Subscription) SetDemand(max, min int) error {
+	if !s.made() {
+		return errUnmadeSubscription
+	}
 	switch {
 	case s.options.manual:
 		return fmt.Errorf("%w: SetDemand: the subscription is manual", ErrInvalidOption)
@@ -192,9 +215,14 @@ func (s *Subscription) SetDemand(max, min int) error {
 // Holding does not touch demand. Events that are held when the stage fails or is aborted are
 // counted lost.
 func (s *Subscription) Hold(n int) error {
+	if !s.made() {
+		return errUnmadeSubscription
+	}
 	if n < 1 {
 		return ErrInvalidHold
 	}
+	s.consumer.beginRelease() // an abandoned callback may hold while the run ends
+	defer s.consumer.endRelease()
 	for {
 		free := s.holdable.Load()
 		if int64(n) > free {
@@ -214,7 +242,10 @@ func (s *Subscription) Hold(n int) error {
 // held, and then changes nothing; after the run has ended it returns [ErrEnded]. What a consumer
 // supervisor holds for its children is not the caller's to release: [ErrInvalidHold].
 func (s *Subscription) Release(n int) error {
-	if n < 1 || s.slots != nil || s.consumer == nil {
+	if !s.made() {
+		return errUnmadeSubscription
+	}
+	if n < 1 || s.slots != nil {
 		return ErrInvalidHold
 	}
 	s.consumer.beginRelease()
@@ -230,15 +261,30 @@ func (s *Subscription) Release(n int) error {
 			continue
 		}
 		s.finished.Add(int64(n))
+		s.tab.finish(int64(n))
 		s.consumer.releaseHeld(int64(n))
 		return nil
 	}
+}
+
+// Adjust sets what the oldest event of the subscription that is not finished weighs in its budget ([Charge]), once that is
+// known better than weigh could. It may exceed the limit: then nothing more is dispatched until that is paid
+// back. 0 counts as 1. It returns [ErrEnded] when there is no such event, and an error that wraps [ErrInvalidOption] for less than
+// 0, and on a subscription that is not charged; then nothing changes. Of a consumer supervisor each child corrects its own: [ChargeFrom].
+func (s *Subscription) Adjust(units int64) error {
+	if !s.made() {
+		return errUnmadeSubscription
+	}
+	return s.tab.adjust(units)
 }
 
 // Next is Release(n) and then Ask(n), the way home for one piece of work: n held events are
 // finished, and as many more may come. When the subscription has ended it releases, asks nothing
 // and returns nil, so that the last results of a completed producer need no special case.
 func (s *Subscription) Next(n int) error {
+	if !s.made() {
+		return errUnmadeSubscription
+	}
 	if n < 1 {
 		return ErrInvalidDemand
 	}
@@ -263,8 +309,8 @@ func (s *Subscription) Next(n int) error {
 // fn ends the stage, and Do returns it too; [ErrDone] ends the stage normally, and Do returns
 // nil. fn cannot emit. From a callback of the same stage Do returns [ErrSelfCall].
 func (s *Subscription) Do(ctx context.Context, fn func(context.Context) error) error {
-	if s.consumer == nil {
-		return ErrEnded
+	if !s.made() {
+		return errUnmadeSubscription
 	}
 	return s.consumer.callIn(ctx, fn)
 }
@@ -273,8 +319,8 @@ func (s *Subscription) Do(ctx context.Context, fn func(context.Context) error) e
 // when that run has ended. What is told is not bounded by demand: it is for control and results,
 // not for payload.
 func (s *Subscription) Tell(fn func(context.Context) error) error {
-	if s.consumer == nil {
-		return ErrEnded
+	if !s.made() {
+		return errUnmadeSubscription
 	}
 	return s.consumer.tellIn(fn)
 }
@@ -293,6 +339,7 @@ type Cancellation struct {
 	Reason error
 
 	clean bool
+	root  *tenure // where the producer's end began; nil if no supervisor knows
 }
 
 // CancellationKind tells a cancel from an end of the other stage.

@@ -204,7 +204,7 @@ func TestSupervisorAbort(t *testing.T) {
 				default:
 					return ctx.Err()
 				}
-			}, stage.Restart(stage.RestartTransient), log, terminated.onTerminate())
+			}, stage.Restart(stage.RestartTransient), log, terminated.onTerminate(), patient)
 			s.OnDeadLetter(func(context.Context, int, int, error) { panic("not called") })
 			s.SubscribeTo(source, stage.MaxDemand(40))
 			run := start(ctx, stage.NewPipeline(source, s))

@@ -13,6 +13,7 @@ import (
 type intake[In any] struct {
 	ups       []*edge[In]     // subscriptions that have not ended; written under tally.mu
 	lingering []*Subscription // ended, but with events held
+	charged   []*edge[In]     // with a tab that may have charges
 
 	queue     []message[In] // producer-consumers: arrived, not begun; events and what came between
 	queueHead int
@@ -44,6 +45,7 @@ func (r *run[In, Out]) connectDeclared() {
 			r.declaredCount++
 			e.counted, e.waits = true, true
 			r.unanswered++
+			r.h.expectAt(d.source.h, r.scope.tenure)
 			r.subscribe(e)
 		}
 	}
@@ -65,9 +67,12 @@ func (r *run[In, Out]) checkConnected() {
 // newEdge makes one subscription of this run.
 func (r *run[In, Out]) newEdge(d declaration[In]) *edge[In] {
 	e := &edge[In]{source: d.source, request: d.request, deliver: r.box.Post, told: -1, begun: -1}
-	e.request.Consumer, e.in = r.h, r.scope.id()
+	e.request.Consumer, e.in, e.kept = r.h, r.scope.id(), r.scope.tenure
 	e.site, e.index = d.site, d.index
 	e.options, e.producer, e.consumer, e.typed = d.options, d.source.h, r, e
+	if e.tab = newTab(d.request.budget, &e.Subscription); e.tab != nil {
+		r.charged = append(r.charged, e)
+	}
 	switch max, min := d.options.max, d.options.min; {
 	case d.options.manual:
 	case r.kids != nil:
@@ -91,6 +96,10 @@ func (r *run[In, Out]) subscribeTo(e *edge[In]) {
 	}
 	if !e.options.allowDuplicate {
 		for _, other := range r.ups {
+			if other.again && other.state == subWaiting && other.source == e.source && other.source.detach(other) {
+				r.vanish(other) // e takes its place
+				break
+			}
 			if other.source == e.source && &other.Subscription != e.replaces && !other.replaced {
 				r.decline(e, fmt.Errorf("%w: to %q", ErrAlreadySubscribed, e.producer.conf.name))
 				return
@@ -126,21 +135,46 @@ func (r *run[In, Out]) subscribe(e *edge[In]) {
 	}
 	r.observe(Message{Kind: MessageSubscribe, From: r.name(), To: e.Producer(), Sub: &e.Subscription})
 	e.state = subPending
-	switch e.source.attach(e) {
+	switch became := e.source.attach(e); became {
 	case attachedToRun:
 	case attachedWaiting:
 		e.state = subWaiting
 		r.answered(e)
-	case attachedDone:
-		r.accepted(&e.Subscription)
-		r.endSubscription(e, Cancellation{Kind: Down, clean: true}, true)
-	case attachedOver:
-		end := e.source.h.lastEnd()
-		r.endSubscription(e, Cancellation{Kind: Down, Reason: end.reason, clean: end.clean}, false)
+	case attachedDone, attachedOver:
+		r.attachedLate(e, became == attachedDone)
 	case attachedNone:
 		e.answer(ErrNoStage)
 		r.endSubscription(e, Cancellation{Kind: Down, Reason: ErrNoStage}, false)
 	}
+}
+
+// attachedLate ends a subscription that has come too late: the producer completed, or its run has ended otherwise,
+// and no other will come.
+func (r *run[In, Out]) attachedLate(e *edge[In], completed bool) {
+	switch end := e.source.h.lastEnd(); {
+	case e.again:
+		r.vanish(e)
+	case completed:
+		r.accepted(&e.Subscription)
+		r.endSubscription(e, Cancellation{Kind: Down, clean: true}, true)
+	default:
+		r.endSubscription(e, Cancellation{Kind: Down, Reason: end.reason, clean: end.clean, root: end.root}, false)
+	}
+}
+
+// subscribeAgain makes a declared subscription anew whose producer has ended, if that will run again: under a
+// supervisor, or by whoever runs it when this stage runs alone too. It waits for that. When nothing comes it ends
+// without a word: it was never accepted.
+func (r *run[In, Out]) subscribeAgain(old *edge[In], completed bool) {
+	if !old.waits || old.unasked || r.stopping || r.finishing || r.verdict != nil {
+		return
+	}
+	if !old.source.h.mayComeBack(r.scope.tenure) && (completed || !r.scope.alone) {
+		return
+	}
+	e := r.newEdge(declaration[In]{source: old.source, request: old.request, options: old.options, site: old.site, index: old.index})
+	e.waits, e.again, e.until = true, true, !r.scope.alone
+	r.subscribe(e)
 }
 
 // mode says what the end of e means for the stage.
@@ -166,8 +200,12 @@ func (r *run[In, Out]) accepted(sub *Subscription) {
 	if e.state == subEnded {
 		return
 	}
-	e.state = subActive
+	e.state, e.again = subActive, false
+	if e.waits {
+		r.h.expectAt(e.producer, r.scope.tenure)
+	}
 	if hook := r.h.conf.onSubscribe; hook != nil {
+		r.describe(0, sub)
 		err := r.guard(inSubscribe, func() error { return hook(r.ctx, sub) })
 		switch {
 		case errors.Is(err, ErrRefused):
@@ -214,6 +252,10 @@ func (r *run[In, Out]) heard(m message[In]) {
 	if e.state == subEnded {
 		return
 	}
+	if e.again && (m.kind == msgComplete || m.kind == msgProducerDown) {
+		r.vanish(e)
+		return
+	}
 	switch m.kind {
 	case msgThatIsAll:
 		received := m.sub.received.Load()
@@ -231,7 +273,7 @@ func (r *run[In, Out]) heard(m message[In]) {
 	case msgProducerDown:
 		end := m.arg.(*ending)
 		e.answer(end.reason) // of a subscription that was not accepted yet
-		r.endSubscription(e, Cancellation{Kind: Down, Reason: end.reason, clean: end.clean}, false)
+		r.endSubscription(e, Cancellation{Kind: Down, Reason: end.reason, clean: end.clean, root: end.root}, false)
 	case msgRefused:
 		reason := m.arg.(error)
 		switch {
@@ -257,13 +299,19 @@ var errRunOver = errors.New("stage: the run has ended")
 // endSubscription ends e on this side: OnCancel, then the cancel mode.
 func (r *run[In, Out]) endSubscription(e *edge[In], c Cancellation, completed bool) {
 	r.forget(e)
+	r.uncharge(e)
+	if c.Kind == Cancelled && e.waits {
+		r.h.expectNoMore(e.producer)
+	}
 	if completed && e.mode() == CancelPermanent {
 		r.permanentDone = true
 	}
 	if hook := r.def.onCancel; hook != nil {
 		var out []Out
+		r.describe(0, &e.Subscription)
 		err := r.guard(inCancel, func() (err error) {
 			out, err = hook(r.ctx, &e.Subscription, c)
+			r.results = len(out)
 			return err
 		})
 		if err == nil || errors.Is(err, ErrDone) {
@@ -275,6 +323,9 @@ func (r *run[In, Out]) endSubscription(e *edge[In], c Cancellation, completed bo
 	}
 	stopped := r.stopping && c.Kind == Cancelled
 	if completed || stopped || e.mode() == CancelTemporary || e.mode() == CancelTransient && c.clean {
+		if c.Kind == Down && !(completed && e.mode() == CancelPermanent) {
+			r.subscribeAgain(e, completed)
+		}
 		return
 	}
 	switch {
@@ -283,8 +334,20 @@ func (r *run[In, Out]) endSubscription(e *edge[In], c Cancellation, completed bo
 	case c.Kind == Cancelled || errors.Is(c.Reason, ErrNoStage):
 		r.fail(c.Reason)
 	default: // it names the stage where it began
-		r.verdict = &ending{reason: c.Reason, clean: c.clean}
+		r.verdict = &ending{reason: c.Reason, clean: c.clean, root: c.root}
 	}
+}
+
+// uncharge has the tab of e closed when nothing is charged to it any more.
+func (r *run[In, Out]) uncharge(e *edge[In]) {
+	e.closed = true
+	r.charged = slices.DeleteFunc(r.charged, func(other *edge[In]) bool { return other.closed && other.tab.closeEmpty() })
+}
+
+// vanish ends a subscription that was made again and never accepted, without a word to anybody.
+func (r *run[In, Out]) vanish(e *edge[In]) {
+	r.forget(e)
+	r.uncharge(e)
 }
 
 // forget takes e off the subscriptions that have not ended.
@@ -351,6 +414,7 @@ func (r *run[In, Out]) leaveUpstreams(end *ending) {
 		e.returned = unbegun[&e.Subscription]
 		delete(unbegun, &e.Subscription)
 		n := int64(len(e.returned))
+		e.tab.giveBack(n)
 		e.observe(MessageConsumerDown, n, end.reason)
 		r.count(e.post(msgConsumerDown, e.received.Load(), end), n)
 	}
@@ -362,6 +426,7 @@ func (r *run[In, Out]) leaveUpstreams(end *ending) {
 // handBack returns events of a subscription that has ended to its producer.
 func (r *run[In, Out]) handBack(sub *Subscription, events []In) {
 	n := int64(len(events))
+	sub.tab.giveBack(n)
 	sub.observe(MessageHandBack, n, nil)
 	r.count(sub.post(msgHandBack, 0, events), n)
 }

@@ -13,7 +13,7 @@ import (
 func TestStatsShowWhereEventsWait(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p := silent()
-		c := newSink(time.Minute)
+		c := newSink(time.Minute, patient)
 		c.SubscribeTo(p, stage.MaxDemand(5), stage.MinDemand(4))
 		runs := runAlone(t.Context(), p, c)
 		synctest.Wait()

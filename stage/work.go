@@ -1,6 +1,9 @@
 package stage
 
-import "errors"
+import (
+	"errors"
+	"iter"
+)
 
 // arrived takes a delivery. A consumer handles it at once; a producer-consumer queues it until
 // its own consumers ask.
@@ -118,14 +121,27 @@ func (r *run[In, Out]) workHand() {
 
 // callEvents calls the events callback, or that of an expander, whose output is pulled by expand.
 func (r *run[In, Out]) callEvents(chunk []In, sub *Subscription) (out []Out, err error) {
-	err = r.guard(inEvents, func() error {
-		if r.def.expand != nil {
-			r.begin(r.def.expand(r.ctx, chunk, sub))
-			return nil
+	switch {
+	case r.kids != nil:
+		if r.aborting.Load() != nil {
+			return nil, errAborted
 		}
-		out, err = r.def.events(r.ctx, chunk, sub)
-		return err
-	})
+		r.kids.begin(chunk[0], sub) // one at a time: demand.Slots
+	case r.def.expand != nil:
+		var seq iter.Seq2[Out, error]
+		r.describe(len(chunk), sub)
+		err = r.guard(inEvents, func() error { seq = r.def.expand(r.ctx, chunk, sub); return nil })
+		if err == nil {
+			r.begin(seq)
+		}
+	default:
+		r.describe(len(chunk), sub)
+		err = r.guard(inEvents, func() (err error) {
+			out, err = r.def.events(r.ctx, chunk, sub)
+			r.results = len(out)
+			return err
+		})
+	}
 	return out, err
 }
 
@@ -136,6 +152,7 @@ func (r *run[In, Out]) endChunk(out []Out, last bool) {
 	finished := sub.holdable.Swap(0)
 	r.handled.Add(finished)
 	sub.finished.Add(finished)
+	sub.tab.finish(finished)
 	r.hand.events, r.hand.n = r.hand.events[n:], 0
 	r.emit(out)
 	if last {
@@ -164,6 +181,7 @@ func (r *run[In, Out]) endPart(part *begunOnly) {
 	r.queued.Add(back)
 	r.handled.Add(finished)
 	sub.finished.Add(finished)
+	sub.tab.finish(finished)
 	r.hand.events, r.hand.n = r.hand.events[part.n:], 0
 	r.ends(part.err)
 }
@@ -192,6 +210,7 @@ func (r *run[In, Out]) checkInput() {
 	var out []Out
 	err := r.guard(inComplete, func() (err error) {
 		out, err = r.def.onComplete(r.ctx)
+		r.results = len(out)
 		return err
 	})
 	if err == nil || errors.Is(err, ErrDone) {

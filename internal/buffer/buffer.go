@@ -23,6 +23,7 @@ const (
 type Buffer[T, M any] struct {
 	limit int // < 0: unlimited
 	keep  Keep
+	spare int // how many more it may hold
 
 	due   []M // before every event
 	segs  ring[segment[T, M]]
@@ -41,6 +42,10 @@ type segment[T, M any] struct {
 func New[T, M any](limit int, keep Keep) *Buffer[T, M] {
 	return &Buffer[T, M]{limit: limit, keep: keep}
 }
+
+// Spare lets it hold n events more than its limit, from now on: they are asked for, and wait for something else
+// than demand.
+func (b *Buffer[T, M]) Spare(n int) { b.spare = n }
 
 // Len returns the number of events inside, marks not counted.
 func (b *Buffer[T, M]) Len() int { return b.count }
@@ -61,7 +66,7 @@ func (b *Buffer[T, M]) Put(events []T) (discarded []T) {
 	over := 0
 	if b.limit >= 0 {
 		// limit-count cannot overflow, count+len(events)-limit could.
-		over = len(events) - min(len(events), max(0, b.limit-b.count))
+		over = len(events) - min(len(events), max(0, b.limit-b.count)+b.spareRoom())
 	}
 	if over > 0 && b.keep == KeepFirst {
 		fits := len(events) - over
@@ -77,6 +82,9 @@ func (b *Buffer[T, M]) Put(events []T) (discarded []T) {
 	}
 	return discarded
 }
+
+// spareRoom is how much of what may be held beyond the limit is free.
+func (b *Buffer[T, M]) spareRoom() int { return max(0, b.spare-max(0, b.count-b.limit)) }
 
 // PutFront puts events before everything inside, marks included: they have been
 // taken before and come back. It keeps the slice and never discards, so the

@@ -17,7 +17,8 @@
 //   - A trigger fires only for a window that has changed since its last pane.
 //   - After a pane that is not the final one a window goes on with the accumulator that its owner gives back, or with a fresh one if it discards.
 //     No trigger clears anything by itself.
-//   - A source that is silent for the idle time does not hold the watermark back, and does so again once it speaks.
+//   - A source that is silent holds back what another one has come to for the idle time, from then on, and no longer. How long it was silent before
+//     does not count, so that after a pause of all of them the first one to speak does not overtake the others.
 //   - What the watermark brings comes in the order in which it was due, so that final panes are in order of their windows; so are the panes of one
 //     trigger.
 //

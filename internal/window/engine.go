@@ -71,12 +71,13 @@ func New[T, A any](spec Spec, reduce Reducer[T, A]) (*Engine[T, A], error) {
 	}, nil
 }
 
-// AddSource returns a new source of events. It holds the watermark back until its first event, or until it has been silent for the idle time.
-// waiting is asked before it is taken for idle: true says that it has sent something that has not been added yet, so that it was not silent at all;
-// nil if the owner adds events as they come. Only windows of event time need sources.
+// AddSource returns a new source of events. From its first event on it holds the watermark back at its newest one, and before that wherever the
+// watermark is; but no longer than for the idle time, from when another source was ahead. waiting is asked when that is over: true says that it
+// has sent something that has not been added yet, so that it was not silent at all; nil if the owner adds events as they come. Only windows of
+// event time need sources.
 func (e *Engine[T, A]) AddSource(waiting func() bool, now time.Time) *Source {
 	e.elapse(now)
-	return e.marks.add(waiting, e.now)
+	return e.marks.add(waiting)
 }
 
 // EndSource takes s away: it does not hold the watermark back any longer. With the last source the watermark moves on to the highest that any of
@@ -119,12 +120,6 @@ func (e *Engine[T, A]) Add(s *Source, event T, at, now time.Time) error {
 		e.Observe(s, at, now)
 	}
 	return nil
-}
-
-// Hear notes that s is not silent. It says nothing about its event time.
-func (e *Engine[T, A]) Hear(s *Source, now time.Time) {
-	e.elapse(now)
-	s.seen, s.idle = e.now, false
 }
 
 // Observe notes that s has come to event time at, with or without an event, and does what this brings about.
@@ -180,7 +175,7 @@ func (e *Engine[T, A]) Late() int64 { return e.late }
 // Open returns how many windows are open.
 func (e *Engine[T, A]) Open() int { return len(e.open) }
 
-// Watermark returns the event time before which no more events are expected; false as long as not all sources have spoken or fallen silent.
+// Watermark returns the event time before which no more events are expected; false as long as there is none.
 func (e *Engine[T, A]) Watermark() (at time.Time, ok bool) { return e.marks.at.at, e.marks.at.set }
 
 // elapse moves the processing time on to now and does what became due.

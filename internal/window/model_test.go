@@ -13,6 +13,7 @@ type model struct {
 	now     int64
 	sources []*modelSource
 	top     *int64
+	tops    [][2]int64 // all that top has been, and since when
 	mark    *int64
 	windows map[int64]*modelWindow // by start; also the closed ones
 	tick    int64
@@ -21,9 +22,8 @@ type model struct {
 }
 
 type modelSource struct {
-	mark       *int64
-	seen       int64
-	idle, gone bool
+	mark *int64
+	gone bool
 }
 
 type modelWindow struct {
@@ -80,14 +80,9 @@ func (m *model) fire(w *modelWindow, timing Timing, trigger string) {
 	}
 }
 
-// elapse goes on to now: idle sources, what the watermark then ends, the periodic trigger.
+// elapse goes on to now: what the watermark then ends, the periodic trigger.
 func (m *model) elapse(now int64) {
 	m.now = max(m.now, now)
-	for _, s := range m.sources {
-		if m.spec.Idle > 0 && m.now-s.seen >= int64(m.spec.Idle) {
-			s.idle = true
-		}
-	}
 	m.settle()
 	if m.spec.Interval > 0 && m.tick >= 0 && m.now >= m.tick {
 		m.tick = -1
@@ -105,19 +100,19 @@ func (m *model) trigger(name string) {
 
 // settle computes the watermark anew and does what it has reached, one deadline after the other.
 func (m *model) settle() {
-	low, active := m.top, false
+	low := m.top
 	for _, s := range m.sources {
-		if s.idle || s.gone {
-			continue
-		}
-		if !active || low != nil && (s.mark == nil || *s.mark < *low) {
+		if !s.gone && low != nil && (s.mark == nil || *s.mark < *low) {
 			low = s.mark
 		}
-		active = true
 	}
-	if low != nil && (m.mark == nil || *low > *m.mark) {
-		v := *low
-		m.mark = &v
+	if low != nil && !m.passed(*low) {
+		m.mark = &[]int64{*low}[0]
+	}
+	for _, top := range m.tops {
+		if m.spec.Idle > 0 && m.now-top[1] >= int64(m.spec.Idle) && !m.passed(top[0]) {
+			m.mark = &[]int64{top[0]}[0]
+		}
 	}
 	for {
 		var first *modelWindow
@@ -176,13 +171,13 @@ func (m *model) add(s *modelSource, id int, t, now int64, first *int64) {
 			m.tick = *first + ((m.now-*first)/d+1)*d
 		}
 	}
-	s.seen, s.idle = m.now, false
 	mark := t - int64(m.spec.Disorder)
 	if s.mark == nil || *s.mark < mark {
 		s.mark = &mark
 	}
 	if m.top == nil || *m.top < mark {
 		m.top = &mark
+		m.tops = append(m.tops, [2]int64{mark, m.now})
 	}
 	m.settle()
 }

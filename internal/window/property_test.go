@@ -63,7 +63,7 @@ func play(t require.TestingT, data []byte) {
 	var sources []*Source
 	addSource := func(now int64) {
 		m.elapse(now)
-		m.sources = append(m.sources, &modelSource{seen: m.now})
+		m.sources = append(m.sources, &modelSource{})
 		sources = append(sources, e.AddSource(nil, at(now)))
 	}
 	for range 1 + o.next()%4 {

@@ -40,7 +40,7 @@ type Spec struct {
 	// Of event time, for Fixed only.
 	Disorder time.Duration // how far an event may lie behind the newest one of its source without being unexpected
 	Lateness time.Duration // how long after its end, in event time, a window goes on taking events
-	Idle     time.Duration // a source that is silent for that long, in processing time, holds nobody back; 0: it always does
+	Idle     time.Duration // how long a silent source holds back one that is ahead, in processing time; 0: for ever
 
 	// Triggers, any number of them at once.
 	Every    int           // a pane after every so many events of a window; 0: none

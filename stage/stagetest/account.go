@@ -51,8 +51,11 @@ func (p *player) account(taken, rest []int) {
 	got := map[stage.SubID][]int{}
 	if p.m {
 		for _, s := range there {
-			s.given += int64(len(taken))
+			s.given += int64(len(taken) - len(p.failed))
 			for _, event := range taken {
+				if slices.Contains(p.failed, event) {
+					continue
+				}
 				if s.request.Where == nil || s.request.Where(event) {
 					expected[s.id] = append(expected[s.id], event)
 				}
@@ -98,6 +101,7 @@ func (p *player) account(taken, rest []int) {
 			p.due(c.mark)
 		}
 	}
+	p.charged()
 	for _, s := range there {
 		if p.m && !s.gone && s.request.Lag == 0 && !slices.Equal(got[s.id], expected[s.id]) {
 			p.fail("D4", "subscriber %d was sent %v of a batch of which it wants %v", s.id, got[s.id], expected[s.id])
@@ -120,6 +124,7 @@ func (p *player) send(s *subscriber, events, rest []int) {
 		p.fail("D2", "%d has been sent %d events, it asked for %d", s.id, s.got, s.asked)
 	}
 	for _, event := range events {
+		p.chargedFor(s, event)
 		switch {
 		case event < 0 || event >= p.next:
 			p.fail("D4", "%d was sent %d, an event that was never given", s.id, event)
@@ -230,7 +235,7 @@ func (p *player) audit() {
 // progress checks, after Flush, that events are taken when everybody has open demand.
 func (p *player) progress() {
 	for _, s := range p.live {
-		if s.openDemand() == 0 {
+		if s.openDemand() == 0 || s.waits {
 			return
 		}
 	}

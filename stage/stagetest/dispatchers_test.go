@@ -38,6 +38,17 @@ func lagging(i int) stage.Request[int] {
 	return stage.Request[int]{Consumer: i, Lag: 1 + i%4, Policy: stage.LagPolicy(i % 2)}
 }
 
+// charged has every other one charged.
+func charged(inner func(i int) stage.Request[int]) func(i int) stage.Request[int] {
+	return func(i int) stage.Request[int] {
+		r := inner(i)
+		r.Charged = i%2 == 0 && r.Lag == 0
+		return r
+	}
+}
+
+func plain(i int) stage.Request[int] { return stage.Request[int]{Consumer: i} }
+
 var cases = []struct {
 	name string
 	make stage.NewDispatcher[int]
@@ -50,6 +61,10 @@ var cases = []struct {
 	{"Broadcast", stage.Broadcast[int], nil},
 	{"Broadcast with Where and Lag", stage.Broadcast[int], []stagetest.Option{stagetest.Requests(selective)}},
 	{"Broadcast, all with Lag", stage.Broadcast[int], []stagetest.Option{stagetest.Requests(lagging)}},
+	{"Demand, charged", stage.Demand[int], []stagetest.Option{stagetest.Requests(charged(plain))}},
+	{"Broadcast, charged", stage.Broadcast[int], []stagetest.Option{stagetest.Requests(charged(plain))}},
+	{"Broadcast with Where and Lag, charged", stage.Broadcast[int], []stagetest.Option{stagetest.Requests(charged(selective))}},
+	{"PartitionWith, charged", byThree, []stagetest.Option{stagetest.Requests(charged(inPartitions))}},
 	{"PartitionWith", byThree, []stagetest.Option{stagetest.Requests(inPartitions)}},
 	{"PartitionBy", stage.PartitionBy(func(n int) int { return n % 3 }, 0, 1, 2), []stagetest.Option{stagetest.Requests(inPartitions)}},
 }

@@ -23,6 +23,7 @@ const (
 	opFlush
 	opMark
 	opIntrude // subscribe with a request that may be refused
+	opRoom    // there is room for n events in the budget of one that is charged
 	opStray   // ask and cancel for one that is not subscribed, ask for nothing and less
 )
 
@@ -30,7 +31,7 @@ const (
 func decode(a, b, c byte) op {
 	kinds := [...]opKind{
 		opSubscribe, opSubscribe, opAsk, opAsk, opAsk, opAsk, opDispatch, opDispatch, opDispatch, opDispatch,
-		opCancel, opFlush, opFlush, opMark, opIntrude, opStray,
+		opCancel, opFlush, opFlush, opMark, opIntrude, opStray, opRoom, opRoom,
 	}
 	o := op{kind: kinds[int(a)%len(kinds)], who: int(b), n: int64(c % 24)}
 	if o.kind == opAsk {

@@ -14,6 +14,7 @@ type player struct {
 	c *config
 	d stage.Dispatcher[int]
 	q stage.QueueingDispatcher[int] // d, if it is one
+	b stage.BudgetDispatcher[int]   // d, if it is one
 	m bool                          // d is a Multicaster
 
 	subs    map[stage.SubID]*subscriber // also those that are gone
@@ -26,6 +27,7 @@ type player struct {
 	waiting []int       // returned by the dispatcher: to be dispatched before others
 	fate    map[int]end // what became of events
 	again   map[int]bool
+	failed  []int // of the dispatch in progress: could not be weighed
 
 	taken, kept, sent, dropped, discarded int64
 
@@ -55,6 +57,10 @@ type subscriber struct {
 	request stage.Request[int]
 	refused bool
 	gone    bool
+
+	room     int64 // of one that is charged
+	waits    bool  // it was refused an event
+	admitted []int // charged and not sent
 
 	asked, got int64
 	given      int64 // by a multicast
@@ -96,6 +102,7 @@ func (c *config) play(make stage.NewDispatcher[int], ops []op, skip map[int]bool
 	}
 	p.d = d
 	p.q, _ = d.(stage.QueueingDispatcher[int])
+	p.b, _ = d.(stage.BudgetDispatcher[int])
 	_, p.m = d.(stage.Multicaster)
 	for i, o := range ops {
 		p.do(i, o)
@@ -166,12 +173,17 @@ func (p *player) do(i int, o op) {
 		p.flush()
 	case opMark:
 		p.mark()
+	case opRoom:
+		if s != nil {
+			p.makeRoom(s, o.n)
+		}
 	}
 }
 
 // subscribe adds a subscriber; an error must change nothing.
 func (p *player) subscribe(i int, r stage.Request[int]) {
 	p.lastID++
+	r.Charged = r.Charged && p.b != nil // the producer refuses it itself
 	s := &subscriber{id: p.lastID, request: r, last: -1}
 	if p.skip[i] {
 		return
@@ -305,7 +317,10 @@ func (p *player) serve() {
 		first := p.waiting[:n:n]
 		p.waiting = p.waiting[n:]
 		if rest := p.hand(first); len(rest) > 0 {
-			p.fail("D3", "it returned %d events although it said that it takes them", len(rest))
+			if !p.somebodyWaits() {
+				p.fail("D3", "it returned %d events although it said that it takes them", len(rest))
+			}
+			p.waiting = append(rest, p.waiting...)
 		}
 	}
 }
@@ -331,7 +346,7 @@ func (p *player) hand(events []int) []int {
 	p.taken += int64(taken)
 	rest = slices.Clone(rest)
 	p.account(before[:taken], rest)
-	if int64(taken) < min(live, int64(len(events))) {
+	if int64(taken) < min(live, int64(len(events))) && !p.somebodyWaits() {
 		p.fail("D3", "Live was %d, and it took %d of %d events", live, taken, len(events))
 	}
 	p.result("%s; %d rest, live %d", p.said(), len(rest), p.d.Live())
@@ -342,7 +357,7 @@ func (p *player) hand(events []int) []int {
 }
 
 // begin opens the outlet.
-func (p *player) begin() { p.open, p.calls = true, nil }
+func (p *player) begin() { p.open, p.calls, p.failed = true, nil, nil }
 
 // cancel ends a subscription; the last n events that it was sent come back.
 func (p *player) cancel(s *subscriber, n int) {
@@ -398,6 +413,7 @@ func (p *player) flush() {
 	p.result("%s; live %d", p.said(), p.d.Live())
 	if p.broken == nil {
 		p.serve()
+		p.audit() // what is lost is not only missing
 		p.progress()
 	}
 }
@@ -432,6 +448,9 @@ func describe(r stage.Request[int]) string {
 	}
 	if r.Key != nil {
 		text += fmt.Sprintf(", key %v", r.Key)
+	}
+	if r.Charged {
+		text += ", charged"
 	}
 	if r.Lag != 0 {
 		text += fmt.Sprintf(", Lag %d", r.Lag)

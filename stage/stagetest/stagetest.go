@@ -15,6 +15,8 @@
 //   - D5: each subscriber is sent its events in the order in which they were given; marks keep their place.
 //   - D6: an error of Subscribe changes nothing.
 //   - D7: a slice that is sent has cap equal to len.
+//   - D14: a subscriber that is charged is sent what Admit admitted, all of that, and nothing else; one that was refused an event is not asked
+//     about again before Wake.
 //
 // A failure names the rule, and prints the operations that lead to it, as few as were found, and the seed.
 package stagetest

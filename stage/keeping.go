@@ -1,0 +1,201 @@
+package stage
+
+import (
+	"sync/atomic"
+)
+
+// keeping is what one run of a supervisor says about one of its members: whether it will run again. Stages ask it
+// when they end, and those who wait for them; so it has no goroutine and no lock.
+type keeping struct {
+	of    *supervision // read-only
+	index int          // of the member; read-only
+	mode  RestartMode  // read-only
+	fresh bool         // each run of the member is of another stage; read-only
+
+	returning atomic.Bool            // it is ended in order to be started again; written by the supervisor
+	past      atomic.Pointer[ending] // nil while the supervisor restarts members, then how it ends itself
+}
+
+// tenure is one run of a member. It tells one run from another, and whose the run is.
+type tenure struct {
+	keeping *keeping
+	outer   *tenure // of the supervisor itself; nil if nobody keeps it
+}
+
+// comesBack returns the tenure, of the stage or of a supervisor around it, that another one will follow after an
+// end e; nil if there will be none. A nil tenure is that of a stage that nobody keeps.
+func (t *tenure) comesBack(e *ending) *tenure {
+	for ; t != nil; t = t.outer {
+		past := t.keeping.past.Load()
+		if past == nil {
+			if t.keeping.returning.Load() || t.keeping.mode.restarts(e) {
+				return t
+			}
+			return nil
+		}
+		e = past // it depends on who keeps the supervisor
+	}
+	return nil
+}
+
+// restarts reports whether a member of that mode is started again after an end e.
+func (m RestartMode) restarts(e *ending) bool {
+	return m == RestartPermanent || m == RestartTransient && !e.clean
+}
+
+// rootOr returns where an end began, own if it is not known.
+func (e *ending) rootOr(own *tenure) *tenure {
+	if e.root != nil {
+		return e.root
+	}
+	return own
+}
+
+// within reports whether t is a run of the member that k keeps, or of a part of it.
+func (t *tenure) within(k *keeping) bool {
+	for ; t != nil; t = t.outer {
+		if t.keeping == k {
+			return true
+		}
+	}
+	return false
+}
+
+// mayComeBack is comesBackLocked for a stage of which a run has ended, or is just ending: then it is not known yet.
+func (h *handle) mayComeBack(seenFrom *tenure) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.run != nil {
+		return h.tenure != nil && !seenFrom.within(h.tenure.keeping)
+	}
+	return h.comesBackLocked(seenFrom)
+}
+
+// comesBackLocked reports whether the stage has ended and a supervisor will run it again, seen from a stage of that
+// tenure: what is restarted together with that one does not count. The caller holds mu.
+func (h *handle) comesBackLocked(seenFrom *tenure) bool {
+	if h.run != nil || h.ended == nil {
+		return false
+	}
+	t := h.tenure.comesBack(h.ended)
+	return t != nil && !t.keeping.fresh && !seenFrom.within(t.keeping)
+}
+
+// forsaken looks again whether the stage will be run again, and if not, lets go of who waits for that. replaced says
+// that it won't, as another stage has taken its place.
+func (h *handle) forsaken(replaced bool) {
+	h.mu.Lock()
+	if h.run != nil || h.ended == nil || !replaced && h.tenure.comesBack(h.ended) != nil {
+		h.mu.Unlock()
+		return
+	}
+	waited := h.returning.Swap(false)
+	h.mu.Unlock()
+	if h.waiters != nil {
+		h.waiters.forsaken()
+	}
+	h.expectNoMore(nil)
+	if waited {
+		h.tellEnd()
+	}
+}
+
+// tenureNow returns what a supervisor says of the run, or of the last one.
+func (h *handle) tenureNow() *tenure {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.tenure
+}
+
+// expectAt has src expect the stage as a subscriber, in whatever run of either, so that it is not ended for want of
+// subscribers (R2) while one of the two is restarted. Two that are restarted together only have no need of it.
+func (h *handle) expectAt(src *handle, t *tenure) {
+	src.mu.Lock()
+	of := src.tenure
+	needed := (t != nil || of != nil) && !(t != nil && of != nil && t.keeping == of.keeping)
+	if needed {
+		if src.expected == nil {
+			src.expected = map[*handle]struct{}{}
+		}
+		src.expected[h] = struct{}{}
+	}
+	src.mu.Unlock()
+	if !needed {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.expectedAt == nil {
+		h.expectedAt = map[*handle]struct{}{}
+	}
+	h.expectedAt[src] = struct{}{}
+}
+
+// expectNoMore has a producer that expects the stage look again whether it has subscribers: this one will not
+// subscribe any more. nil stands for all of them.
+func (h *handle) expectNoMore(from *handle) {
+	var sources []*handle
+	h.mu.Lock()
+	for src := range h.expectedAt {
+		if from == nil || src == from {
+			sources = append(sources, src)
+			delete(h.expectedAt, src)
+		}
+	}
+	h.mu.Unlock()
+	for _, src := range sources {
+		src.mu.Lock()
+		delete(src.expected, h)
+		run, _ := src.run.(interface{ recheck() })
+		src.mu.Unlock()
+		if run != nil {
+			run.recheck()
+		}
+	}
+}
+
+// recheck has the stage look whether it still has subscribers. Safe for concurrent use.
+func (r *run[In, Out]) recheck() { r.box.Post(message[In]{kind: msgRecheck}) }
+
+// leave is a step of the end: producers no longer expect a stage that will not come back.
+func (r *run[In, Out]) leave() {
+	if r.def.in != nil && r.scope.tenure.comesBack(r.verdict) == nil {
+		r.h.expectNoMore(nil)
+	}
+}
+
+// wasServed notes that a run had subscribers.
+func (h *handle) wasServed(in runID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.served = in
+}
+
+// inheritSubscribers has a stage that was started again count the subscribers that it had before (R2). One that is
+// always started again waits for them until it is stopped: it would else be ended again and again. The caller holds
+// h.mu.
+func (r *run[In, Out]) inheritSubscribers() {
+	t := r.scope.tenure
+	r.servedBefore = t != nil && r.h.served == r.scope.id()
+	r.hadConsumer = r.servedBefore && t.keeping.mode != RestartPermanent
+}
+
+// add adds what a run counted.
+func (e *Earlier) add(s Stats) {
+	i, o := s.Input, s.Output
+	e.Input.Received += i.Received
+	e.Input.Handled += i.Handled
+	e.Input.Failed += i.Failed
+	e.Input.HandedBack += i.HandedBack
+	e.Input.Lost += i.Lost
+	e.Input.Late += i.Late
+	e.Output.Emitted += o.Emitted
+	e.Output.TakenBack += o.TakenBack
+	e.Output.Dispatched += o.Dispatched
+	e.Output.Copies += o.Copies
+	e.Output.Departed += o.Departed
+	e.Output.Discarded += o.Discarded
+	e.Output.Dropped += o.Dropped
+	e.Output.Lost += o.Lost
+	e.Output.LateResults += o.LateResults
+}

@@ -1,0 +1,314 @@
+package stage
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-genstage/genstage/internal/goid"
+)
+
+const kindSupervisor = "supervisor"
+
+// Supervisor runs stages, its members, and starts again what fails. It is a [Stage] itself: it can be a member of a
+// [Pipeline] or of another supervisor, and pipelines and supervisors can be its members. Make one with
+// [NewSupervisor]. It must not be copied.
+//
+// It starts its members in the order in which they were added, as a pipeline does. When one ends, its restart mode
+// says whether it is started again ([Restart]; by default after a failure, not after a normal or clean end), and
+// the strategy who is restarted with it: by default those that were added after it ([RestForOne]). They are stopped
+// in reverse order, each when the one before has ended, and started in order. A member that is stopped so is
+// aborted, with [ErrShutdown] as the cause.
+//
+// A member that runs again is the same stage: its OnInit makes its state anew, its declared subscriptions are made
+// again, and those of consumers that have outlived it come back. What it had received and not begun has gone back
+// to its producers; what was in hand is lost. A producer whose subscribers have gone is not ended while one of them
+// is about to come back.
+//
+// A member's end counts once by its cause: when a failure takes down consumers through their subscriptions, they are
+// restarted with the stage that failed, and that is one restart. When more are needed than [MaxRestarts] allows, the
+// supervisor stops all members in reverse order and ends with an error that wraps [ErrIntensity] and the last
+// failure. A failure of OnInit at a restart is one more failure; at the first start it ends the supervisor, as it
+// ends a pipeline.
+type Supervisor struct {
+	conf config // set by the constructor, read-only after
+
+	mu      sync.Mutex
+	specs   []memberSpec // guarded by mu
+	fault   error        // guarded by mu: the first fault of Add
+	run     *supervision // guarded by mu; nil when not running
+	current *supervision // guarded by mu: run, or the last one
+	runs    int          // guarded by mu
+	last    Stats        // guarded by mu
+}
+
+// memberSpec is one Add or AddFunc.
+type memberSpec struct {
+	stage Stage        // nil of AddFunc
+	fresh func() Stage // of AddFunc
+	mode  RestartMode
+	site  string // of the call
+}
+
+// memberConfig is what the options of one member came to.
+type memberConfig struct {
+	mode   RestartMode
+	faults []error
+}
+
+type (
+	// SupervisorOption is an option of [NewSupervisor].
+	SupervisorOption interface{ forSupervisor(*config) }
+	// MemberOption is an option of [Supervisor.Add] and [Supervisor.AddFunc].
+	MemberOption interface{ forMember(*memberConfig) }
+	// CommonOption fits every kind of stage, and supervisors.
+	CommonOption interface {
+		Option
+		SupervisorOption
+	}
+	// RestartOption fits the children of a [ConsumerSupervisor] and the members of a [Supervisor].
+	RestartOption interface {
+		ConsumerSupervisorOption
+		MemberOption
+	}
+	// RestartsOption fits both kinds of supervisor.
+	RestartsOption interface {
+		ConsumerSupervisorOption
+		SupervisorOption
+	}
+)
+
+// NewSupervisor makes a supervisor without members. Its options are a [Strategy], [MaxRestarts], [Backoff], [Name] and
+// [Logger]; those out of range are reported by Run.
+func NewSupervisor(opts ...SupervisorOption) *Supervisor {
+	s := &Supervisor{}
+	s.conf.name = kindSupervisor + " " + callSite(1)
+	for _, o := range opts {
+		if o == nil {
+			s.conf.fault("a nil SupervisorOption")
+			continue
+		}
+		o.forSupervisor(&s.conf)
+	}
+	s.conf.children.complete(&s.conf)
+	return s
+}
+
+// Add adds a member, behind those that were added before: that is the order of starting. By default it is started
+// again when it has failed ([RestartTransient]); [Restart] changes that. A fault (a nil stage, one that is in it
+// already, an option out of range) is reported by Run, with the file and line of this call. A member that is added
+// while the supervisor runs belongs to its next run. Safe for concurrent use.
+func (s *Supervisor) Add(stage Stage, opts ...MemberOption) {
+	site := callSite(1)
+	if isNil(stage) {
+		s.addFault(fmt.Errorf("%s: Add: %w: a nil stage", site, ErrInvalidStage))
+		return
+	}
+	if holds(stage, s) {
+		s.addFault(fmt.Errorf("%s: Add: %w: %q would be a member of itself", site, ErrCycle, s.Name()))
+		return
+	}
+	inside := s.members()
+	for _, h := range stage.members() {
+		if slices.Contains(inside, h) {
+			s.addFault(fmt.Errorf("%s: Add: %w: %q is in the supervisor already", site, ErrInvalidStage, h.conf.name))
+			return
+		}
+	}
+	s.add("Add", memberSpec{stage: stage, site: site}, opts)
+}
+
+// AddFunc adds a member of which each run is of another stage: fresh makes it, wired, before each start, on a
+// goroutine for which the supervisor waits. So the member needs nothing of the stage that was before: not its
+// subscriptions, and not the return of a callback that hangs. A panic of fresh, or a nil stage, is a start that has
+// failed. In all else it is [Supervisor.Add].
+func (s *Supervisor) AddFunc(fresh func() Stage, opts ...MemberOption) {
+	site := callSite(1)
+	if fresh == nil {
+		s.addFault(fmt.Errorf("%s: AddFunc: %w: a nil function", site, ErrInvalidStage))
+		return
+	}
+	s.add("AddFunc", memberSpec{fresh: fresh, site: site}, opts)
+}
+
+func (s *Supervisor) add(call string, m memberSpec, opts []MemberOption) {
+	c := memberConfig{mode: RestartTransient}
+	for _, o := range opts {
+		if o == nil {
+			c.faults = append(c.faults, fmt.Errorf("%w: a nil MemberOption", ErrInvalidOption))
+			continue
+		}
+		o.forMember(&c)
+	}
+	if len(c.faults) > 0 {
+		s.addFault(fmt.Errorf("%s: %s: %w", m.site, call, c.faults[0]))
+		return
+	}
+	m.mode = c.mode
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.specs = append(s.specs, m)
+}
+
+func (s *Supervisor) addFault(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fault == nil {
+		s.fault = err
+	}
+}
+
+// holds reports whether sup is stage, or in it.
+func holds(stage Stage, sup *Supervisor) bool {
+	switch in := stage.(type) {
+	case *Pipeline:
+		return slices.ContainsFunc(in.stages, func(s Stage) bool { return !isNil(s) && holds(s, sup) })
+	case *Supervisor:
+		return in == sup || slices.ContainsFunc(in.stages(), func(s Stage) bool { return holds(s, sup) })
+	}
+	return false
+}
+
+// Name returns the supervisor's name: what [Name] gave it, or its kind and the line where it was made.
+func (s *Supervisor) Name() string { return s.conf.name }
+
+// Run starts the members in order and blocks until the supervisor has ended: all members have, and none will be
+// started again. Then it returns nil. It returns an error that wraps [ErrIntensity] when too many restarts were
+// needed; the failure of a member at the first start; or, after Abort or the end of ctx, an error that wraps the
+// cause. Options out of range and faults of Add come back from here, before anything is started. It returns
+// [ErrRunning] when it, or a member, runs already.
+func (s *Supervisor) Run(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return &StageError{Stage: s.Name(), Err: cause(ctx)}
+	}
+	root := &scope{label: s.Name(), alone: true, done: make(chan struct{})}
+	return root.run(ctx, []member{s})
+}
+
+// Stop drains all members together, as [Pipeline.Stop] does, and starts none of them again from the moment it is
+// called. It blocks until all have ended, and returns nil or a [*StopError]: when ctx ended first (everything is
+// aborted then), or when a member had failed that was not started again for it. It returns [ErrNotRunning] if the
+// supervisor was never run, nil if it has ended, and [ErrSelfCall] from a callback of a member.
+func (s *Supervisor) Stop(ctx context.Context) error {
+	s.mu.Lock()
+	run, runs := s.run, s.runs
+	s.mu.Unlock()
+	switch {
+	case run == nil && runs == 0:
+		return fmt.Errorf("%s: Stop: %w", s.Name(), ErrNotRunning)
+	case run == nil:
+		return nil
+	case run.awaits(goid.Current()):
+		return fmt.Errorf("%s: Stop: %w", s.Name(), ErrSelfCall)
+	}
+	inside := func(h *handle) bool { return slices.Contains(s.members(), h) }
+	return stopRun(ctx, s.Name(), run, inside)
+}
+
+// Abort ends all members at once, without draining, and starts none again; see [Producer.Abort]. A nil cause stands
+// for [ErrShutdown]. It never blocks and may be called from any goroutine.
+func (s *Supervisor) Abort(cause error) {
+	s.mu.Lock()
+	run := s.run
+	s.mu.Unlock()
+	if run == nil {
+		return
+	}
+	if cause == nil {
+		cause = ErrShutdown
+	}
+	run.abort(endedBy(s.Name(), cause, run.parent.tenure))
+}
+
+// Stats returns how often members were restarted, and the Stats of the members, in order, in Members. A member that
+// was never started is not among them.
+func (s *Supervisor) Stats() Stats {
+	s.mu.Lock()
+	run, before, last, runs := s.run, s.current, s.last, s.runs
+	s.mu.Unlock()
+	if run != nil {
+		last = run.stats()
+	} else if before != nil {
+		last.Members = slices.Clone(last.Members)
+		for i, stage := range before.stages() {
+			last.Members[i] = stage.showStuck(last.Members[i])
+		}
+	}
+	last.At = time.Now()
+	last.Stage, last.Kind, last.Runs = s.Name(), kindSupervisor, runs
+	return last
+}
+
+// showStuck brings Stats of an ended run up to date: what was abandoned may have returned.
+func (s *Supervisor) showStuck(st Stats) Stats {
+	if now := s.Stats(); now.Runs == st.Runs {
+		return now
+	}
+	return st
+}
+
+// stages returns the members that there are at this moment: of a factory, what it made last.
+func (s *Supervisor) stages() []Stage {
+	s.mu.Lock()
+	specs, current := s.specs[:len(s.specs):len(s.specs)], s.current
+	s.mu.Unlock()
+	var all []Stage
+	for _, m := range specs {
+		if m.stage != nil {
+			all = append(all, m.stage)
+		}
+	}
+	if current != nil {
+		all = append(all, current.made()...)
+	}
+	return all
+}
+
+// members makes the supervisor a member of pipelines and other supervisors.
+func (s *Supervisor) members() []*handle {
+	var all []*handle
+	for _, stage := range s.stages() {
+		all = append(all, stage.members()...)
+	}
+	return all
+}
+
+// open makes the supervisor a member of a run.
+func (s *Supervisor) open(ctx context.Context, parent *scope) (controller, error) {
+	if len(s.conf.faults) > 0 {
+		return nil, &StageError{Stage: s.Name(), Err: s.conf.faults[0]}
+	}
+	s.mu.Lock()
+	fault := s.fault
+	switch {
+	case fault != nil:
+		fault = &StageError{Stage: s.Name(), Err: fault}
+	case s.run != nil && s.run.awaits(goid.Current()):
+		fault = fmt.Errorf("%s: Run: %w", s.Name(), ErrSelfCall)
+	case s.run != nil:
+		fault = fmt.Errorf("%s: Run: %w", s.Name(), ErrRunning)
+	}
+	if fault != nil {
+		s.mu.Unlock()
+		return nil, fault
+	}
+	s.runs++
+	r := newSupervision(ctx, s, s.specs[:len(s.specs):len(s.specs)], parent)
+	s.run, s.current = r, r
+	s.mu.Unlock()
+	if err := r.open(); err != nil {
+		s.over(r)
+		return nil, err
+	}
+	return r, nil
+}
+
+// over forgets the run that has ended.
+func (s *Supervisor) over(r *supervision) {
+	last := r.stats()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.run, s.last = nil, last
+}
