@@ -24,8 +24,7 @@ type layer struct {
 // node is a layer that is finished.
 type node struct {
 	layer
-	link    func(w *worker)                                          // makes the chain of a worker
-	through func(opts []stage.ProducerConsumerOption) (*unit, error) // makes a stage of the user's instead; nil for others
+	link func(w *worker) // makes the chain of a worker
 }
 
 // input is what a layer subscribes to: one of the two.
