@@ -5,8 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/go-genstage/genstage/internal/testkit"
 	"github.com/go-genstage/genstage/stage"
+	"github.com/go-genstage/genstage/stage/stagetest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -23,7 +23,7 @@ func TestBroadcastGivesEveryEventToAll(t *testing.T) {
 		require.NoError(t, pipeline.Run(t.Context()))
 		require.Equal(t, upTo(1000), all)
 		require.Len(t, even, 500)
-		testkit.Ledger(t, pipeline.Stats())
+		stagetest.Ledger(t, pipeline)
 	})
 }
 
@@ -49,6 +49,6 @@ func TestPartitionByKey(t *testing.T) {
 			}
 			require.IsIncreasing(t, got[i])
 		}
-		testkit.Ledger(t, pipeline.Stats())
+		stagetest.Ledger(t, pipeline)
 	})
 }

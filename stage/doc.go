@@ -291,5 +291,6 @@
 //		// asked is 15: five are handled, and max-min more were asked for
 //	})
 //
-// The ledger of [Stats] adds up at every such moment: no event is unaccounted for.
+// Package stagetest has probes for such tests: a producer that emits what the test says, a consumer that asks for what the
+// test says. The ledger of [Stats] adds up at every such moment, no event is unaccounted for; stagetest.Ledger checks it.
 package stage

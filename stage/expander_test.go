@@ -11,8 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/go-genstage/genstage/internal/testkit"
 	"github.com/go-genstage/genstage/stage"
+	"github.com/go-genstage/genstage/stage/stagetest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -83,11 +83,11 @@ func TestExpanderHoldsNothing(t *testing.T) {
 		time.Sleep(10*time.Second + time.Millisecond)
 		synctest.Wait()
 		require.EqualValues(t, 600, pulled.Load())
-		testkit.Ledger(t, p.Stats())
+		stagetest.Ledger(t, p)
 		require.EqualValues(t, 1, x.Stats().Input.InHand)
 		p.Abort(stage.ErrKilled)
 		require.ErrorIs(t, <-result, stage.ErrKilled)
-		testkit.Ledger(t, p.Stats())
+		stagetest.Ledger(t, p)
 		require.EqualValues(t, 1, x.Stats().Input.Lost, "the batch that was cut short")
 	})
 }
@@ -121,7 +121,7 @@ func TestExpanderEndsOfItsSequence(t *testing.T) {
 				if c.want == nil {
 					require.Equal(t, c.got, got)
 				}
-				testkit.Ledger(t, p.Stats())
+				stagetest.Ledger(t, p)
 			})
 		})
 	}
@@ -152,6 +152,6 @@ func TestExpanderMindsItsMailboxWhileItExpands(t *testing.T) {
 		p.Abort(nil)
 		require.ErrorIs(t, <-result, stage.ErrShutdown)
 		require.True(t, stopped.Load())
-		testkit.Ledger(t, p.Stats())
+		stagetest.Ledger(t, p)
 	})
 }

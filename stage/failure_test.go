@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-genstage/genstage/internal/testkit"
 	"github.com/go-genstage/genstage/stage"
 	"github.com/stretchr/testify/require"
 )
@@ -46,11 +47,28 @@ var faults = []fault{
 		require.ErrorAs(t, err, &value)
 		panicsWith(value)(t, err, v)
 	}},
+	{name: "error that cannot say what it is", does: func() error { return mute{} }, check: func(t *testing.T, err error, _ *victim) {
+		require.ErrorAs(t, err, &mute{})
+	}},
+	{name: "panic(error that cannot say what it is)", hard: true, does: func() error { panic(mute{}) }, check: func(t *testing.T, err error, v *victim) {
+		require.ErrorAs(t, err, &mute{})
+		panicsWith(mute{})(t, err, v)
+	}},
+	{name: "panic(value that cannot be printed)", hard: true, does: func() error { panic(shy{}) }, check: panicsWith(shy{})},
 	{name: "Goexit", hard: true, does: func() error { runtime.Goexit(); return nil }, check: func(t *testing.T, err error, v *victim) {
 		require.ErrorIs(t, err, stage.ErrGoexit)
 		panicsWith(stage.ErrGoexit)(t, err, v)
 	}},
 }
+
+// mute is an error whose Error panics, shy a value whose String does.
+type (
+	mute struct{}
+	shy  struct{}
+)
+
+func (mute) Error() string { panic("no words") }
+func (shy) String() string { panic("no words either") }
 
 func panicsWith(value any) func(*testing.T, error, *victim) {
 	return func(t *testing.T, err error, v *victim) {
@@ -88,6 +106,7 @@ func (v *victim) provoke(t *testing.T) {
 
 // forEachFault runs test for every place and every fault that fits it.
 func forEachFault(t *testing.T, test func(t *testing.T, v *victim)) {
+	cells := 0
 	for _, p := range places {
 		for _, f := range faults {
 			if !f.hard && !p.returnsErr {
@@ -100,8 +119,10 @@ func forEachFault(t *testing.T, test func(t *testing.T, v *victim)) {
 			t.Run(name, func(t *testing.T) {
 				bubble(t, func(t *testing.T) { test(t, newVictim(p, f)) })
 			})
+			cells++
 		}
 	}
+	testkit.Report(t, "T21", cells)
 }
 
 // Each stage by itself: the failure reaches the neighbours through their subscriptions only.

@@ -9,8 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/go-genstage/genstage/internal/testkit"
 	"github.com/go-genstage/genstage/stage"
+	"github.com/go-genstage/genstage/stage/stagetest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -106,13 +106,13 @@ func within(t testing.TB, what string, fn func()) {
 // closed checks the ledger of stages that have ended and only met each other.
 func closed(t testing.TB, stages ...stage.Stage) {
 	t.Helper()
-	testkit.Closed(t, statsOf(stages)...)
+	stagetest.Ended(t, stages...)
 }
 
 // ledger checks the ledger of stages, running (then all must be blocked) or not.
 func ledger(t testing.TB, stages ...stage.Stage) {
 	t.Helper()
-	testkit.Ledger(t, statsOf(stages)...)
+	stagetest.Ledger(t, stages...)
 }
 
 func statsOf(stages []stage.Stage) []stage.Stats {

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-genstage/genstage/internal/testkit"
 	"github.com/go-genstage/genstage/stage"
 	"github.com/stretchr/testify/require"
 )
@@ -130,6 +131,7 @@ func TestInvalidAsksChangeNothing(t *testing.T) {
 		require.ErrorIs(t, s.sub.Ask(0), stage.ErrInvalidDemand)
 		require.ErrorIs(t, auto.sub.Ask(1), stage.ErrNotManual)
 	})
+	testkit.Report(t, "T11", 3)
 }
 
 func TestAskFromAnyGoroutineIsCreditedToTheConsumer(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-genstage/genstage/internal/testkit"
 	"github.com/go-genstage/genstage/stage"
 	"github.com/stretchr/testify/require"
 )
@@ -69,6 +70,7 @@ func TestAccumulatingUntilAHundredHaveSubscribed(t *testing.T) {
 			closed(t, all...)
 		}
 	})
+	testkit.Report(t, "T19", 200)
 }
 
 func TestAccumulatedAsksAndEventsAreReplayedInOrder(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/go-genstage/genstage/internal/testkit"
 	"github.com/go-genstage/genstage/stage"
+	"github.com/go-genstage/genstage/stage/stagetest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -354,5 +354,5 @@ func runTempest(t *testing.T, seed uint64) {
 	for e, times := range s.got {
 		require.Equal(t, 1, times, "event %d", e)
 	}
-	testkit.Closed(t, statsOf(s.stages)...)
+	stagetest.Ended(t, s.stages...)
 }

@@ -9,8 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/go-genstage/genstage/internal/testkit"
 	"github.com/go-genstage/genstage/stage"
+	"github.com/go-genstage/genstage/stage/stagetest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -95,7 +95,7 @@ func randomGraph(t *testing.T, r *rand.Rand) {
 	for e, times := range got {
 		require.Equal(t, 1, times, "%+v", e)
 	}
-	testkit.Closed(t, statsOf(stages)...)
+	stagetest.Ended(t, stages...)
 }
 
 // randomSink makes a consumer of all the relays: automatic, or manual with held events.

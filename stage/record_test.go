@@ -1,9 +1,6 @@
 package stage
 
-import (
-	"fmt"
-	"slices"
-)
+import "fmt"
 
 // record is an outlet that writes down what it is told, in order.
 type record struct {
@@ -15,11 +12,19 @@ type record struct {
 	dropped   int
 	faults    []error
 	due       []any
-	batches   []string
 }
 
 func newRecord() *record {
 	return &record{sent: map[SubID][]int{}, filtered: map[SubID]int{}, lagged: map[SubID]int{}, refused: map[SubID]error{}}
+}
+
+// forget makes it as new.
+func (r *record) forget() {
+	clear(r.sent)
+	clear(r.filtered)
+	clear(r.lagged)
+	clear(r.refused)
+	r.discarded, r.dropped, r.faults, r.due = nil, 0, nil, nil
 }
 
 func (r *record) Send(id SubID, events []int) {
@@ -27,7 +32,6 @@ func (r *record) Send(id SubID, events []int) {
 		panic(fmt.Sprintf("%d events with room for %d are sent", len(events), cap(events)))
 	}
 	r.sent[id] = append(r.sent[id], events...)
-	r.batches = append(r.batches, fmt.Sprint(id, slices.Clone(events)))
 }
 func (r *record) Filtered(id SubID, n int)     { r.filtered[id] += n }
 func (r *record) Lagged(id SubID, n int)       { r.lagged[id] += n }

@@ -165,11 +165,7 @@ func TestResubscribeMisuse(t *testing.T) {
 
 // During traffic, of a consumer and of a producer-consumer: nothing is lost, nothing comes twice, all in order.
 func TestResubscribeDuringTraffic(t *testing.T) {
-	seeds := uint64(5000)
-	if testing.Short() || raceEnabled {
-		seeds = 300
-	}
-	for seed := range seeds {
+	for seed := range counted(t, "T38", 5_000, 100_000) {
 		synctest.Test(t, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 0))
 			const n = 120

@@ -262,7 +262,7 @@ func TestPlanAtRandom(t *testing.T) {
 
 // What a stage counts, and no gauge, is in the sum over its runs.
 func TestEarlierHasEveryCounter(t *testing.T) {
-	gauges := []string{"Queued", "InHand", "Buffered", "InMailbox", "Held"}
+	gauges := []string{"Queued", "InHand", "Buffered", "InQueue", "InDispatcher", "InMailbox", "Held", "Demand", "Owed"}
 	var one Stats
 	for _, counts := range []any{&one.Input, &one.Output} {
 		v := reflect.ValueOf(counts).Elem()

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-genstage/genstage/internal/testkit"
 	"github.com/go-genstage/genstage/stage"
 	"github.com/stretchr/testify/require"
 )
@@ -54,6 +55,16 @@ var ends = []struct {
 			_ = p.up.Tell(func(context.Context) ([]int, error) { return nil, stage.ErrShutdown })
 		},
 	},
+	{
+		name: "its deadline", kind: stage.Down, reason: context.DeadlineExceeded, permanent: true,
+		make: func(*pair) { time.Sleep(2 * time.Hour) },
+	},
+	{
+		name: "some deadline", kind: stage.Down, reason: context.DeadlineExceeded, permanent: true, transit: true, // not that of its run
+		make: func(p *pair) {
+			_ = p.up.Tell(func(context.Context) ([]int, error) { return nil, context.DeadlineExceeded })
+		},
+	},
 	{name: "its ctx", kind: stage.Down, reason: context.Canceled, permanent: true, make: func(p *pair) { p.upCancel() }},
 	{
 		name: "Cancel(error)", kind: stage.Cancelled, reason: errBoom, permanent: true, transit: true,
@@ -77,7 +88,7 @@ var ends = []struct {
 
 func newPair(t *testing.T, kind string, mode stage.CancelMode) *pair {
 	p := &pair{up: silent(stage.Name("up"))}
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 	p.upCancel = cancel
 	p.upRun = start(ctx, p.up)
 	onSubscribe := stage.OnSubscribe(func(_ context.Context, sub *stage.Subscription) error {
@@ -106,6 +117,7 @@ func newPair(t *testing.T, kind string, mode stage.CancelMode) *pair {
 }
 
 func TestSubscriptionEndAlone(t *testing.T) {
+	testkit.Report(t, "T31", 2*len(modes)*len(ends))
 	for _, kind := range []string{"consumer", "producer-consumer"} {
 		for mode, modeName := range modes {
 			for _, end := range ends {

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-genstage/genstage/internal/testkit"
 	"github.com/go-genstage/genstage/stage"
 	"github.com/stretchr/testify/require"
 )
@@ -124,6 +125,7 @@ func TestSupervisorMaxAttempts(t *testing.T) {
 		require.Equal(t, stage.ChildCounts{Started: 10_000, Ended: 10_000}, s.Counts())
 		closed(t, source, s)
 	})
+	testkit.Report(t, "T22", 10_000)
 }
 
 func TestSupervisorOneAttempt(t *testing.T) {

@@ -17,6 +17,12 @@ var (
 	traces    = flag.String("traces", "", "folder of GenStage's traces of them")
 )
 
+var long = flag.Bool("long", false, "run the tests that take long, and the others for longer")
+
+// Long reports whether -long was given: what a test does in CI is then done as often as in the long run of
+// internal/catalogue, and tests that are skipped otherwise run.
+func Long() bool { return *long }
+
 // Scenarios returns the folder of -scenarios, "" if it was not given.
 func Scenarios() string { return resolve(*scenarios) }
 

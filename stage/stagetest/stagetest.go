@@ -1,5 +1,42 @@
-// Package stagetest checks dispatchers. It is for people who write a [stage.Dispatcher]: a test of theirs calls
-// [TestDispatcher], a fuzz target [FuzzDispatcher].
+// Package stagetest is for tests of what is built of stages: probes that a test leads by hand, the ledger, and a suite of
+// checks for dispatchers. It needs nothing but the standard library.
+//
+// # Probes
+//
+// A [Producer] emits what the test has it emit and says what it was asked for; a [Consumer] asks for what the test asks
+// for and says what it got. [Start] runs them, together with what is tested between them, in a bubble of
+// [testing/synctest]:
+//
+//	synctest.Test(t, func(t *testing.T) {
+//		in := stagetest.NewProducer[int](t)
+//		double := newDouble() // a producer-consumer, to be tested
+//		double.SubscribeTo(in, stage.MaxDemand(2), stage.MinDemand(0))
+//		out := stagetest.Consume(t, double)
+//		run := stagetest.Start(t, in, double, out)
+//
+//		in.ExpectDemand(2)
+//		in.Emit(1, 2)
+//		out.ExpectNone() // it has not asked
+//		out.Ask(1)
+//		out.Expect(2)
+//		in.Complete()
+//		out.Ask(5)
+//		out.Expect(4)
+//		out.ExpectComplete()
+//		run.ExpectEnd(nil)
+//	})
+//
+// Each of these calls first waits until every goroutine of the bubble is blocked: then nothing more can happen by itself.
+// So there are no time-outs, and "nothing comes" is checked as surely as "this comes". Time passes in time.Sleep only.
+//
+// # The ledger
+//
+// Every event is accounted for, in [stage.Stats], whenever all stages are at rest. [Ledger] checks that, [Ended] also that
+// the stages have ended and none of their events was left between them. Start checks the ledger when the test ends.
+//
+// # Dispatchers
+//
+// Who writes a [stage.Dispatcher] calls [TestDispatcher] in a test, [FuzzDispatcher] in a fuzz target.
 //
 //	func TestRoundRobin(t *testing.T) {
 //		stagetest.TestDispatcher(t, newRoundRobin)

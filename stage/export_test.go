@@ -1,0 +1,27 @@
+package stage
+
+// What the tests of package stage_test need of the inside.
+
+// Stray posts a message about a subscription, of one of the kinds that a consumer sends, to the run that serves another
+// one: the producer has never heard of it, or heard of its end. false: that run takes no message any more.
+func Stray(to, about *Subscription, k int, n int64, reason error) bool {
+	up := to.up.Load()
+	if up == nil {
+		return false
+	}
+	kinds := []kind{msgAsk, msgCancel, msgBegunAll}
+	return up.post(kinds[k%len(kinds)], about, n, reason)
+}
+
+// Belated posts to the consumer of a subscription that has ended, as the consumer knows, what a producer might still say.
+func Belated(about *Subscription, k int, reason error) bool {
+	e, ok := about.typed.(*edge[int])
+	if !ok || !about.over.Load() {
+		return false
+	}
+	m := message[int]{kind: []kind{msgAccepted, msgThatIsAll, msgComplete, msgCancelled, msgRefused, msgProducerDown}[k%6], sub: about, arg: reason}
+	if m.kind == msgProducerDown {
+		m.arg = &ending{reason: reason}
+	}
+	return e.deliver(m)
+}
