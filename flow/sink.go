@@ -147,9 +147,11 @@ func (f Flow[T]) Seq(ctx context.Context, opts ...Option) iter.Seq2[T, error] {
 // sequence runs a flow and returns its last events.
 func sequence(ctx context.Context, last []input, end options) iter.Seq2[event, error] {
 	return func(yield func(event, error) bool) {
-		var out stage.Source[event]
+		var out *stage.ProducerConsumer[event, event]
+		begun := false
 		p, err := pipeline(last, end, func(name string) ending {
-			pass := stage.NewProducerConsumer(func(_ context.Context, events []event, _ *stage.Subscription) ([]event, error) { return events, nil }, stage.Name(name))
+			pass := stage.NewProducerConsumer(func(_ context.Context, events []event, _ *stage.Subscription) ([]event, error) { return events, nil },
+				stage.Name(name), stage.OnInit(func(context.Context) error { begun = true; return nil }))
 			pass.OnCancel(func(_ context.Context, sub *stage.Subscription, end stage.Cancellation) ([]event, error) {
 				return nil, cut(sub, end)
 			})
@@ -162,11 +164,17 @@ func sequence(ctx context.Context, last []input, end options) iter.Seq2[event, e
 		}
 		run, cancel := context.WithCancelCause(ctx)
 		done := make(chan struct{})
+		wait, stop := context.WithCancelCause(ctx)
 		// It ends with the run: with the source, with its only subscriber, or with ctx. Every way out waits for it.
-		go func() { defer close(done); err = p.Run(run) }()
-		end := func() { cancel(errLeft); <-done }
+		go func() {
+			defer close(done)
+			if err = p.Run(run); !begun {
+				stop(err) // the pipeline could not begin, and Events would wait for it
+			}
+		}()
+		end := func() { cancel(errLeft); <-done; stop(nil) }
 		defer end()
-		for e, broken := range stage.Events(ctx, out) {
+		for e, broken := range stage.Events(wait, out) {
 			if broken == nil {
 				if !yield(e, nil) {
 					return
