@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/go-genstage/genstage/internal/goid"
+	"github.com/go-genstage/genstage/internal/hop"
 )
 
 // call is one Do or Tell on its way to a stage.
@@ -181,12 +182,17 @@ func (r *run[In, Out]) do(ctx context.Context, what string, c *call[Out]) error 
 		defer caller.waitedFor()
 	}
 	c.done = make(chan struct{})
+	turn := func() {}
+	if r.hop != nil {
+		turn = hop.Turn(r.ctx, what)
+	}
 	if !r.box.Post(message[In]{kind: msgCall, arg: c}) {
 		return r.refusal(what, ErrEnded)
 	}
 	select {
 	case <-c.done:
 	case <-ctx.Done():
+		turn()
 		if c.state.CompareAndSwap(callWaiting, callGivenUp) {
 			return cause(ctx)
 		}

@@ -60,7 +60,7 @@ const (
 // goroutine waits, and then the child itself. It ends with the child; the run waits for what it
 // sends at its end.
 func (k *children[In]) live(c *child[In], e *errand, wait func(), up chan<- begun) {
-	if wait != nil {
+	if wait != nil && up == nil {
 		wait()
 	}
 	c.goroutine.Store(goid.Current())
@@ -113,6 +113,9 @@ func (k *children[In]) live(c *child[In], e *errand, wait func(), up chan<- begu
 		}
 		callback = childCallback
 		up <- begun{running: true}
+		if wait != nil {
+			wait()
+		}
 	}
 	if err = ctx.Err(); err == nil { // else it was stopped before it began
 		err = k.watchedChild(ctx, c, callback, &stack, run)

@@ -102,7 +102,7 @@ func (k *children[In]) launch(c *child[In]) begun {
 	k.begins(inStart)
 	k.callback.Store(uint32(inStart))
 	defer k.callback.Store(uint32(inNone))
-	go k.live(c, c.attempt, nil, up) // the stage goroutine waits for its start
+	go k.live(c, c.attempt, hop.Join(k.ctx, "child"), up) // the stage goroutine waits for its start
 	select {
 	case b := <-up:
 		return b

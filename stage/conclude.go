@@ -183,6 +183,9 @@ func (r *run[In, Out]) goUp() {
 	if r.def.in == nil {
 		return
 	}
+	if !r.declaredMade && r.initialized && !r.scope.alone {
+		r.passBy()
+	}
 	r.leaveUpstreams(r.verdict)
 	for _, m := range r.queue { // only calls are left
 		r.drop(m.arg.(*call[Out]))
@@ -228,10 +231,10 @@ func (r *run[In, Out]) goDown() {
 	for _, e := range r.edges {
 		r.spared = r.spared && e.options.mode == CancelTemporary
 	}
-	for id, e := range r.edges {
+	for _, e := range r.subscribers() {
 		e.tab.leave()
 		r.mu.Lock()
-		delete(r.edges, id)
+		delete(r.edges, e.id)
 		r.gone = append(r.gone, &e.Subscription)
 		r.mu.Unlock()
 		if r.verdict.completed {

@@ -77,13 +77,17 @@ func (c *Consumer[In]) self() *handle {
 
 // ForEach makes a consumer that calls fn for one event after the other. An error of fn ends the
 // stage, and the batch that the event came with counts as failed; [ErrDone] ends it normally, and
-// the events behind this one go back to the producer. ForEach panics if fn is nil.
+// the events behind this one go back to the producer, as they do when the stage is aborted meanwhile.
+// ForEach panics if fn is nil.
 func ForEach[In any](fn func(ctx context.Context, event In) error, opts ...ConsumerOption) *Consumer[In] {
 	if fn == nil {
 		panic("stage: ForEach: nil callback")
 	}
 	return newConsumer(func(ctx context.Context, events []In, _ *Subscription) error {
 		for i, e := range events {
+			if i > 0 && ctx.Err() != nil { // aborted meanwhile: no further call
+				return &begunOnly{i, cause(ctx)}
+			}
 			if err := fn(ctx, e); errors.Is(err, ErrDone) {
 				return &begunOnly{i + 1, err}
 			} else if err != nil {

@@ -1,9 +1,12 @@
 package stage
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -107,6 +110,7 @@ func (r *run[In, Out]) subscribed(e *edge[Out]) {
 		r.admitting = nil
 		if errors.Is(err, ErrRefused) {
 			r.tell(e, msgRefused, 0, err)
+			r.turnedAway(e)
 			return
 		}
 		if err != nil {
@@ -119,6 +123,7 @@ func (r *run[In, Out]) subscribed(e *edge[Out]) {
 		err = fmt.Errorf("%w: %w", ErrRefused, err)
 		r.tell(e, msgRefused, 0, err)
 		r.callConsumerGone(e, Cancellation{Kind: Cancelled, Reason: err})
+		r.turnedAway(e)
 		return
 	}
 	e.served, e.joined = r, r.dispatched.Load()
@@ -150,6 +155,15 @@ func (r *run[In, Out]) roomFor(sub *Subscription) {
 	r.budgeting.Wake(e.id)
 	r.flushing = true
 	r.roomy = append(r.roomy, e)
+}
+
+// turnedAway counts a refused subscriber as one that has gone (R2), if it is a member that was declared: nobody
+// else may ever come.
+func (r *run[In, Out]) turnedAway(e *edge[Out]) {
+	if !e.dynamic && e.in == r.scope.id() {
+		r.hadConsumer = true
+		r.checkAbandoned()
+	}
 }
 
 // mine returns the edge of sub if it is one of this run's subscribers.
@@ -313,7 +327,7 @@ func (r *run[In, Out]) allBegun() bool {
 	}
 	if !r.toldAll {
 		r.toldAll, r.notBegun = true, 0
-		for _, e := range r.edges {
+		for _, e := range r.subscribers() {
 			sent := e.sent.Load()
 			if e.begun != sent {
 				r.notBegun++
@@ -330,6 +344,11 @@ func (r *run[In, Out]) allBegun() bool {
 // somethingWaits reports whether something was emitted, and not dispatched, that somebody may still get.
 func (r *run[In, Out]) somethingWaits() bool {
 	return r.buf.Len() > 0 || r.buf.Marks() > 0 || len(r.kept) > 0 || r.queueing != nil && r.queueing.Deliverable() > 0
+}
+
+// subscribers returns the edges in the order in which they were accepted.
+func (r *run[In, Out]) subscribers() []*edge[Out] {
+	return slices.SortedFunc(maps.Values(r.edges), func(a, b *edge[Out]) int { return cmp.Compare(a.id, b.id) })
 }
 
 // tell posts a message other than events to a subscriber.

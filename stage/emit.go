@@ -147,6 +147,7 @@ func (r *run[In, Out]) account(taken, queuedBefore, subscribers int) {
 	dispatched := int64(taken + queuedBefore - r.inQueues() - o.dropped - len(o.discarded))
 	r.dispatched.Add(dispatched)
 	r.dropped.Add(int64(o.dropped))
+	r.discarded.Add(int64(len(o.discarded)))
 	o.dropped = 0
 	if r.multicast {
 		r.copies.Add(dispatched * int64(subscribers))
@@ -154,6 +155,7 @@ func (r *run[In, Out]) account(taken, queuedBefore, subscribers int) {
 		r.copies.Add(dispatched)
 	}
 	r.toldAll = false
+	r.publish() // a callback may follow, and take long
 }
 
 // cutShort books a dispatch that did not return: a dispatcher of the user's that panicked or was abandoned, or a
@@ -295,6 +297,7 @@ func (r *run[In, Out]) takeBack(e *edge[Out], events []Out) {
 // store keeps events that nobody has asked for. What does not fit is discarded.
 func (r *run[In, Out]) store(events []Out) {
 	discarded := r.buf.Put(events)
+	r.discarded.Add(int64(len(discarded)))
 	r.publish()
 	if len(discarded) == 0 {
 		r.discarding = false
@@ -303,9 +306,8 @@ func (r *run[In, Out]) store(events []Out) {
 	r.discard(discarded)
 }
 
-// discard counts and reports events for which there is no room: to the log once per episode.
+// discard reports events for which there was no room: to the log once per episode.
 func (r *run[In, Out]) discard(events []Out) {
-	r.discarded.Add(int64(len(events)))
 	if !r.discarding {
 		r.discarding = true
 		r.log(slog.LevelWarn, "stage: buffer is full, events are discarded",
@@ -337,7 +339,6 @@ func (r *run[In, Out]) serveBuffer() {
 		}
 		r.conclusions()
 		r.flush()
-		r.publish()
 	}
 }
 

@@ -110,6 +110,7 @@ func (r *run[In, Out]) main(second bool) {
 		go r.main(second)
 	}()
 	r.onGo.Store(goid.Current())
+	r.turn()
 	r.profile.mark("")
 	for r.verdict == nil {
 		r.step()
@@ -158,7 +159,7 @@ func (r *run[In, Out]) take() bool {
 }
 
 // park waits for the bell, the poll timer or the channel of FromChannel. Nothing else blocks a running
-// stage but the functions of its user.
+// stage but the functions of its user. The mailbox comes first.
 func (r *run[In, Out]) park() {
 	r.rest(r.waits())
 	r.publishOwed()
@@ -166,6 +167,11 @@ func (r *run[In, Out]) park() {
 	if r.timer == nil && wanted == nil {
 		<-r.box.Bell()
 		return
+	}
+	select {
+	case <-r.box.Bell():
+		return
+	default:
 	}
 	var tick <-chan time.Time
 	if r.timer != nil {
@@ -177,6 +183,7 @@ func (r *run[In, Out]) park() {
 		r.timer = nil
 		r.owed = 0 // not wake: the pause goes on doubling
 	case event, ok := <-wanted:
+		r.turn()
 		r.came(event, ok)
 	}
 }
@@ -354,7 +361,7 @@ func (r *run[In, Out]) stopNow(inside func(*handle) bool) {
 
 // The launcher's phases.
 
-func (r *run[In, Out]) initialize() error {
+func (r *run[In, Out]) initialize(func()) error {
 	r.box.Post(message[In]{kind: msgInit})
 	<-r.ready
 	select {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/go-genstage/genstage/internal/goid"
+	"github.com/go-genstage/genstage/internal/hop"
 )
 
 // Source is what a consumer can subscribe to: a [Producer], a [Queue] or a [ProducerConsumer] of T, or a
@@ -282,9 +283,14 @@ func resubscribeOn[In, Out any](ctx context.Context, h *handle, old *Subscriptio
 		h.removeSource(d.source.h)
 		return nil, r.refusal(what, ErrEnded)
 	}
+	turn := func() {}
+	if r.hop != nil {
+		turn = hop.Turn(r.ctx, what)
+	}
 	select {
 	case err = <-e.reply:
 	case <-ctx.Done():
+		turn()
 		if e.replied.CompareAndSwap(0, replyUnwanted) {
 			return nil, cause(ctx)
 		}

@@ -32,15 +32,15 @@ const (
 	msgSubscribe    kind = iota + 1 // arg *edge[Out]
 	msgAsk                          // the amount waits in sub.asks
 	msgCancel                       // arg error
-	msgBegunAll                     // n: events received so far
+	msgBegunAll                     // n: that of the msgThatIsAll it answers
 	msgHandBack                     // arg []Out
 	msgConsumerDown                 // arg *ending; n: events received so far; those not begun in edge.returned
 
 	// Down, from a producer to its consumer.
 	msgAccepted
-	msgRefused // arg error
-	msgEvents  // events
-	msgThatIsAll
+	msgRefused   // arg error
+	msgEvents    // events
+	msgThatIsAll // n: events sent so far
 	msgComplete
 	msgCancelled    // arg error
 	msgProducerDown // arg *ending

@@ -87,12 +87,9 @@ func (p *pump[T]) pump(turn func()) {
 		close(p.done)
 	}()
 	for {
-		n := p.allowance()
+		n := p.allowance(turn)
 		if n == 0 {
 			break
-		}
-		if turn != nil {
-			turn()
 		}
 		events, err := p.well.draw(min(n, maxPull))
 		if len(events) == 0 && err == nil {
@@ -109,8 +106,11 @@ func (p *pump[T]) pump(turn func()) {
 
 // allowance waits until something may be drawn, and returns how much; 0 when nothing is wanted any
 // more.
-func (p *pump[T]) allowance() int {
+func (p *pump[T]) allowance(turn func()) int {
 	for {
+		if turn != nil {
+			turn()
+		}
 		select {
 		case <-p.quit:
 			return 0

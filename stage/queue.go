@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/go-genstage/genstage/internal/goid"
+	"github.com/go-genstage/genstage/internal/hop"
 )
 
 // Queue is a producer that is fed from outside: any goroutine may push events, which wait in it,
@@ -83,6 +84,7 @@ func (q *Queue[T]) Push(ctx context.Context, events ...T) error {
 	if run, _ := q.p.current(); run != nil && run.awaits(goid.Current()) {
 		return q.failed(0, ErrSelfCall)
 	}
+	turn := hop.Turn(ctx, "Push")
 	p := &push[T]{events: events, size: len(events), done: make(chan struct{})}
 	q.mu.Lock()
 	if q.closed || q.ended {
@@ -101,6 +103,7 @@ func (q *Queue[T]) Push(ctx context.Context, events ...T) error {
 	case <-p.done:
 	case <-ctx.Done():
 	}
+	turn()
 	q.mu.Lock()
 	taken := p.size - len(p.events)
 	switch {

@@ -45,17 +45,15 @@ func (s *scope) run(ctx context.Context, ms []member) error {
 	if err := s.open(ctx, ms); err != nil {
 		return err
 	}
-	turn := hop.Join(ctx, s.label)
-	if turn == nil {
-		turn = func() {}
-	}
+	turn, afterwards := hop.Turn(ctx, s.label), hop.Turn(ctx, s.label+": the end of its context")
 	// The function that AfterFunc starts ends by itself at once; run waits for it.
 	told := make(chan struct{})
 	unwatch := context.AfterFunc(ctx, func() {
 		defer close(told)
+		afterwards()
 		s.contextEnded(ctx)
 	})
-	if err := s.initialize(); err == nil {
+	if err := s.initialize(turn); err == nil {
 		turn()
 		s.connect()
 		s.awaitConnected()
@@ -112,9 +110,11 @@ func (s *scope) members() []controller {
 	return s.runs[:len(s.runs):len(s.runs)]
 }
 
-func (s *scope) initialize() error {
+func (s *scope) initialize(turn func()) error {
 	for _, c := range s.members() {
-		if err := c.initialize(); err != nil {
+		err := c.initialize(turn)
+		turn()
+		if err != nil {
 			s.abort(&ending{reason: err})
 			return err
 		}
@@ -294,10 +294,12 @@ func (s *scope) conclude() {
 
 // stopRun has a run drain and waits for it, or aborts it when ctx ends first.
 func stopRun(ctx context.Context, label string, run controller, inside func(*handle) bool) error {
+	turn := hop.Turn(ctx, "Stop")
 	run.stop(inside)
 	select {
 	case <-run.finished():
 	case <-ctx.Done():
+		turn()
 		if endedWithin(ctx, run) {
 			<-run.finished()
 		}

@@ -31,7 +31,7 @@ type member interface {
 
 // controller is one run of a member, as the launcher, the handle and the pipeline see it.
 type controller interface {
-	initialize() error              // runs OnInit; blocks until it has returned
+	initialize(turn func()) error   // runs OnInit; blocks until it has returned; turn is the launcher's (internal/hop)
 	connect()                       // makes the declared subscriptions
 	awaitConnected()                // blocks until all of them are answered or wait, or the run has ended
 	release()                       // demand callbacks may begin

@@ -115,7 +115,8 @@ type tally struct {
 	inDispatcher, owedNow                                           atomic.Int64 // written by the stage goroutine
 	tells                                                           atomic.Int64
 	running, forwarding                                             atomic.Bool
-	toAll                                                           atomic.Bool // each event goes to all; written by the stage goroutine
+	toAll                                                           atomic.Bool                  // each event goes to all; written by the stage goroutine
+	chunkOf                                                         atomic.Pointer[Subscription] // of the last chunk; written by the stage goroutine
 
 	mu sync.Mutex // guards writes to intake.ups, outlet.edges and gone; only the stage goroutine writes
 
@@ -160,6 +161,9 @@ func (r *run[In, Out]) stats() Stats {
 		s.Children, s.OldestChild = r.kids.counts()
 	}
 	inHand := r.heldNow.Load()
+	if sub := r.chunkOf.Load(); sub != nil {
+		inHand += sub.holdable.Load()
+	}
 	r.mu.Lock()
 	if r.endedAs != nil {
 		s.Err = r.endedAs.reason
@@ -167,10 +171,9 @@ func (r *run[In, Out]) stats() Stats {
 		s.WaitingTells = 0 // what is told now is being refused
 	}
 	for _, e := range r.ups {
-		inHand += e.holdable.Load()
 		s.Upstreams = append(s.Upstreams, e.stats())
 	}
-	for _, e := range r.edges {
+	for _, e := range r.subscribers() {
 		s.Downstreams = append(s.Downstreams, e.stats())
 	}
 	for _, sub := range r.gone {

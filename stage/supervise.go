@@ -283,7 +283,7 @@ func (r *supervision) start(list []int) {
 			endAll(begun[n:], endedBy(r.name(), ErrShutdown, r.parent.tenure))
 			break
 		}
-		if err := s.initialize(); err == nil {
+		if err := s.initialize(r.turn); err == nil {
 			r.members[s.tenure.keeping.index].failed = nil
 			up = append(up, s)
 		} else if r.plan.strategy != OneForOne { // those behind it wait for it

@@ -216,9 +216,9 @@ func (r *supervision) made() []Stage {
 
 // The launcher's phases, of the first start. Nothing is started again before it is over.
 
-func (r *supervision) initialize() error {
+func (r *supervision) initialize(turn func()) error {
 	for _, s := range r.runs() {
-		if err := s.initialize(); err != nil {
+		if err := s.initialize(turn); err != nil {
 			<-s.done
 			r.fail(s.end())
 			return err

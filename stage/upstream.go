@@ -56,6 +56,24 @@ func (r *run[In, Out]) connectDeclared() {
 	r.checkConnected()
 }
 
+// passBy makes the declared subscriptions of a stage that ends before it could, to be left at once: a producer of
+// the same pipeline must not wait for it (R2).
+func (r *run[In, Out]) passBy() {
+	r.h.mu.Lock()
+	declared := r.def.in.declared[:len(r.def.in.declared):len(r.def.in.declared)]
+	r.h.mu.Unlock()
+	for _, d := range declared {
+		e := r.newEdge(d)
+		r.observe(Message{Kind: MessageSubscribe, From: r.name(), To: e.Producer(), Sub: &e.Subscription})
+		if e.source.attach(e) == attachedToRun {
+			e.state = subPending
+			r.mu.Lock()
+			r.ups = append(r.ups, e)
+			r.mu.Unlock()
+		}
+	}
+}
+
 // checkConnected tells the launcher when nothing is unanswered.
 func (r *run[In, Out]) checkConnected() {
 	if r.declaredMade && r.unanswered == 0 && !r.isConnected {
@@ -238,10 +256,11 @@ func (r *run[In, Out]) changeDemand(sub *Subscription, max, min int) bool {
 
 // setDemand changes the limits of a subscription, and asks for what they allow now.
 func (r *run[In, Out]) setDemand(sub *Subscription, limits [2]int) {
-	if sub.state != subActive {
+	if sub.state == subEnded {
 		return
 	}
-	if ask := sub.account.Change(limits[0], limits[1]); ask > 0 {
+	ask := sub.account.Change(limits[0], limits[1])
+	if ask > 0 && sub.state == subActive { // else the first ask, Open, is still to come
 		sub.ask(ask)
 	}
 }
@@ -258,9 +277,8 @@ func (r *run[In, Out]) heard(m message[In]) {
 	}
 	switch m.kind {
 	case msgThatIsAll:
-		received := m.sub.received.Load()
-		m.sub.observe(MessageBegunAll, received, nil)
-		m.sub.post(msgBegunAll, received, nil)
+		m.sub.observe(MessageBegunAll, m.n, nil)
+		m.sub.post(msgBegunAll, m.n, nil)
 	case msgComplete:
 		if e.state == subWaiting || e.state == subPending { // the run that it waited for completed meanwhile
 			r.accepted(m.sub)
@@ -385,9 +403,16 @@ func (r *run[In, Out]) cancelOutside(inside func(*handle) bool) {
 // begun.
 func (r *run[In, Out]) leaveUpstreams(end *ending) {
 	unbegun := map[*Subscription][]In{}
+	var order []*Subscription // of the keys, as their events came
+	leave := func(sub *Subscription, events []In) {
+		if unbegun[sub] == nil {
+			order = append(order, sub)
+		}
+		unbegun[sub] = append(unbegun[sub], events...)
+	}
 	if rest := r.hand.events[r.hand.n:]; len(rest) > 0 {
 		r.queued.Add(-int64(len(rest)))
-		unbegun[r.hand.sub] = append(unbegun[r.hand.sub], rest...)
+		leave(r.hand.sub, rest)
 		r.hand.events = r.hand.events[:r.hand.n]
 	}
 	calls := r.queue[:0]
@@ -395,7 +420,7 @@ func (r *run[In, Out]) leaveUpstreams(end *ending) {
 		switch m.kind {
 		case msgEvents:
 			r.queued.Add(-int64(len(m.events)))
-			unbegun[m.sub] = append(unbegun[m.sub], m.events...)
+			leave(m.sub, m.events)
 		case msgCall:
 			calls = append(calls, m)
 		}
@@ -418,8 +443,10 @@ func (r *run[In, Out]) leaveUpstreams(end *ending) {
 		e.observe(MessageConsumerDown, n, end.reason)
 		r.count(e.post(msgConsumerDown, e.received.Load(), end), n)
 	}
-	for sub, events := range unbegun { // of subscriptions that had ended
-		r.handBack(sub, events)
+	for _, sub := range order {
+		if events := unbegun[sub]; len(events) > 0 { // of a subscription that had ended
+			r.handBack(sub, events)
+		}
 	}
 }
 

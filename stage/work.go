@@ -94,6 +94,9 @@ func (r *run[In, Out]) workHand() {
 		r.hand.n = n
 		r.queued.Add(-int64(n))
 		sub.holdable.Store(int64(n))
+		if r.chunkOf.Load() != sub {
+			r.chunkOf.Store(sub)
+		}
 		out, err := r.callEvents(r.hand.events[:n:n], sub)
 		if part, ok := err.(*begunOnly); ok {
 			r.endPart(part)

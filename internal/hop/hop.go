@@ -31,3 +31,12 @@ func Join(ctx context.Context, name string) (wait func()) {
 	}
 	return s.Join(name)
 }
+
+// Turn is Join for who goes on in any case: without a schedule, wait returns at once. It is for steps that are
+// rare, not for each message.
+func Turn(ctx context.Context, name string) (wait func()) {
+	if wait = Join(ctx, name); wait == nil {
+		return func() {}
+	}
+	return wait
+}
