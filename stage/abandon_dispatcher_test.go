@@ -148,8 +148,9 @@ func TestStuckFunctionOfADispatcher(t *testing.T) {
 				close(release)
 				synctest.Wait()
 				require.Empty(t, p.Stats().Stuck)
-				before.Stuck = nil
-				require.Equal(t, before, p.Stats())
+				after := p.Stats()
+				before.Stuck, before.State, before.At = nil, after.State, after.At
+				require.Equal(t, before, after)
 				require.LessOrEqual(t, calls, 100, "it goes on to its own end, and is heard by nobody")
 			})
 		})

@@ -97,7 +97,8 @@ func (r *run[In, Out]) endChildren() {
 func (r *run[In, Out]) terminate() {
 	if hook := r.h.conf.onTerminate; hook != nil && r.initialized {
 		r.describe(0, nil)
-		r.callLast(func() { hook(r.verdict.reason) })
+		reason := r.verdict.reason // read before guard: the fence
+		r.callLast(func() { hook(reason) })
 	}
 }
 

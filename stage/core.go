@@ -103,7 +103,7 @@ var errAborted = errors.New("stage: aborted before the callback began")
 // on with it (run.main). After an abort only OnTerminate is called.
 //
 // Between the two changes of callback the run may be taken away from this goroutine, when Grace is over: then
-// guard does not return. So fn must not touch what belongs to the run after the user's function has returned,
+// guard does not return. So fn must not touch what changes in a run, neither before nor after the user's function,
 // but for results.
 func (c *core) guard(cb callbackName, fn func() error) (err error) {
 	c.begins(cb)

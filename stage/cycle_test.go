@@ -117,10 +117,10 @@ func TestRingThatNobodySees(t *testing.T) {
 		pipeline := stage.NewPipeline(a, b)
 		run := start(t.Context(), pipeline)
 		nothing := func(context.Context) error { return nil }
-		var inner, outer error
+		errs := make(chan error, 2)
 		require.NoError(t, a.Tell(func(context.Context) error {
-			outer = b.Do(context.Background(), func(context.Context) error {
-				inner = a.Do(context.Background(), nothing)
+			errs <- b.Do(context.Background(), func(context.Context) error {
+				errs <- a.Do(context.Background(), nothing)
 				return nil
 			})
 			return nil
@@ -131,7 +131,7 @@ func TestRingThatNobodySees(t *testing.T) {
 		require.ErrorIs(t, run.wait(t), stage.ErrStuck)
 		require.LessOrEqual(t, time.Since(begin), 2*stage.DefaultGrace)
 		time.Sleep(time.Minute)
-		require.Error(t, errors.Join(inner, outer))
+		require.Error(t, errors.Join(<-errs, <-errs))
 		for _, m := range pipeline.Stats().Members {
 			require.Empty(t, m.Stuck, "all have returned")
 		}

@@ -322,7 +322,13 @@ func TestASlowConsumerSlowsNobodyDown(t *testing.T) {
 				sinks, all = append(sinks, s), append(all, s)
 			}
 			if slow {
-				s := newSink(time.Hour)
+				s := stage.ForEach(func(ctx context.Context, _ int) error {
+					select {
+					case <-ctx.Done():
+					case <-time.After(time.Hour):
+					}
+					return nil
+				})
 				s.SubscribeTo(p, stage.MaxDemand(10))
 				all = append(all, s)
 			}

@@ -85,15 +85,16 @@ func (r *run[In, Out]) subscribed(e *edge[Out]) {
 		if replaced := r.mine(old); replaced != nil && replaced.consumer == e.consumer {
 			r.dropEdge(replaced)
 			c := Cancellation{Kind: Cancelled, Reason: e.replacing, clean: e.replacing == nil || errors.Is(e.replacing, ErrShutdown)}
-			r.callConsumerGone(replaced, c)
-			defer func() { // behind the answer to e, which may be that it is refused
+			defer func() { // behind the answer to e, which may be that it is refused; also after Goexit in the hook
 				r.tell(replaced, msgCancelled, 0, e.replacing)
 				r.checkAbandoned()
 			}()
+			r.over = append(r.over, e) // should the stage end by the hook
+			r.callConsumerGone(replaced, c)
 			if r.verdict != nil {
-				r.over = append(r.over, e)
 				return
 			}
+			r.over = r.over[:len(r.over)-1]
 		}
 	}
 	if hook := r.h.conf.onConsumer; hook != nil {

@@ -77,7 +77,7 @@ func TestCancelInAnyOrder(t *testing.T) {
 			var gone, cancelled told
 			var subscribed count
 			p := endless(quiet, gone.onGone())
-			var inHook, inCallback, manual = rng.IntN(5) == 0, rng.IntN(3) == 0, rng.IntN(3) == 0
+			inHook, inCallback, manual := rng.IntN(5) == 0, rng.IntN(3) == 0, rng.IntN(3) == 0
 			var mu sync.Mutex
 			var sub *stage.Subscription // guarded by mu
 			ended := false              // owned by the consumer's goroutine

@@ -191,12 +191,17 @@ type fencedOutlet[T any] struct {
 func (o fencedOutlet[T]) Send(id SubID, events []T) {
 	o.fence.inside(func() { o.out.Send(id, events) })
 }
+
 func (o fencedOutlet[T]) Filtered(id SubID, n int) { o.fence.inside(func() { o.out.Filtered(id, n) }) }
-func (o fencedOutlet[T]) Lagged(id SubID, n int)   { o.fence.inside(func() { o.out.Lagged(id, n) }) }
+
+func (o fencedOutlet[T]) Lagged(id SubID, n int) { o.fence.inside(func() { o.out.Lagged(id, n) }) }
+
 func (o fencedOutlet[T]) Dropped(n int, fault error) {
 	o.fence.inside(func() { o.out.Dropped(n, fault) })
 }
+
 func (o fencedOutlet[T]) Discarded(events []T) { o.fence.inside(func() { o.out.Discarded(events) }) }
+
 func (o fencedOutlet[T]) Refuse(id SubID, err error) {
 	o.fence.inside(func() { o.out.Refuse(id, err) })
 }

@@ -140,7 +140,7 @@ func TestBegunAllDoesNotCountWhatCameAfterTheQuestion(t *testing.T) {
 		last := newSink(0, stage.OnSubscribe(func(_ context.Context, s *stage.Subscription) error { down = s; return nil }))
 		last.SubscribeTo(middle, stage.Manual(), stage.Cancel(stage.CancelTemporary))
 		runs := runAlone(t.Context(), source, middle, last)
-		victim := newSink(time.Minute)
+		victim := newSink(time.Minute, stage.Grace(time.Hour))
 		victim.SubscribeTo(source, stage.MaxDemand(3), stage.MinDemand(2))
 		runs = append(runs, runAlone(t.Context(), victim)...) // begins 1; 2 and 3 wait
 		require.NoError(t, up.Ask(2))
@@ -179,5 +179,28 @@ func TestAProducerWhoseOnlySubscriberIsRefused(t *testing.T) {
 			require.NoError(t, start(t.Context(), stage.NewPipeline(source, c)).wait(t), how)
 			require.ErrorIs(t, source.Stats().Err, stage.ErrShutdown, how)
 		}
+	})
+}
+
+// Both subscriptions hear of the end, the one that is replaced and the one that is to take its place.
+func TestGoexitInTheMiddleOfAResubscribe(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var sub *stage.Subscription
+		source := silent(stage.OnConsumerGone(func(context.Context, *stage.Subscription, stage.Cancellation) error {
+			runtime.Goexit()
+			return nil
+		}))
+		ends := &told{}
+		c := newSink(0, stage.OnSubscribe(func(_ context.Context, s *stage.Subscription) error { sub = s; return nil }))
+		ends.onCancel(c.Consumer)
+		c.SubscribeTo(source, stage.Cancel(stage.CancelTemporary))
+		runs := runAlone(t.Context(), source, c)
+		_, err := c.Resubscribe(t.Context(), sub, nil, source, stage.Cancel(stage.CancelTemporary))
+		require.Error(t, err)
+		require.ErrorIs(t, runs[0].wait(t), stage.ErrGoexit)
+		synctest.Wait()
+		require.Empty(t, c.Stats().Upstreams)
+		require.Len(t, ends.list(), 2)
+		abortAll(t, runs...)
 	})
 }

@@ -101,6 +101,9 @@ func NewSupervisor(opts ...SupervisorOption) *Supervisor {
 // already, an option out of range) is reported by Run, with the file and line of this call. A member that is added
 // while the supervisor runs belongs to its next run. Safe for concurrent use.
 func (s *Supervisor) Add(stage Stage, opts ...MemberOption) {
+	if !s.made() {
+		return
+	}
 	site := callSite(1)
 	if isNil(stage) {
 		s.addFault(fmt.Errorf("%s: Add: %w: a nil stage", site, ErrInvalidStage))
@@ -125,6 +128,9 @@ func (s *Supervisor) Add(stage Stage, opts ...MemberOption) {
 // subscriptions, and not the return of a callback that hangs. A panic of fresh, or a nil stage, is a start that has
 // failed. In all else it is [Supervisor.Add].
 func (s *Supervisor) AddFunc(fresh func() Stage, opts ...MemberOption) {
+	if !s.made() {
+		return
+	}
 	site := callSite(1)
 	if fresh == nil {
 		s.addFault(fmt.Errorf("%s: AddFunc: %w: a nil function", site, ErrInvalidStage))
@@ -172,7 +178,15 @@ func holds(stage Stage, sup *Supervisor) bool {
 }
 
 // Name returns the supervisor's name: what [Name] gave it, or its kind and the line where it was made.
-func (s *Supervisor) Name() string { return s.conf.name }
+func (s *Supervisor) Name() string {
+	if s == nil {
+		return ""
+	}
+	return s.conf.name
+}
+
+// made reports whether NewSupervisor made it; s may be nil.
+func (s *Supervisor) made() bool { return s != nil && s.conf.name != "" }
 
 // Run starts the members in order and blocks until the supervisor has ended: all members have, and none will be
 // started again. Then it returns nil. It returns an error that wraps [ErrIntensity] when too many restarts were
@@ -180,6 +194,9 @@ func (s *Supervisor) Name() string { return s.conf.name }
 // cause. Options out of range and faults of Add come back from here, before anything is started. It returns
 // [ErrRunning] when it, or a member, runs already.
 func (s *Supervisor) Run(ctx context.Context) error {
+	if !s.made() {
+		return unmade("Run")
+	}
 	if ctx.Err() != nil {
 		return &StageError{Stage: s.Name(), Err: cause(ctx)}
 	}
@@ -192,6 +209,9 @@ func (s *Supervisor) Run(ctx context.Context) error {
 // aborted then), or when a member had failed that was not started again for it. It returns [ErrNotRunning] if the
 // supervisor was never run, nil if it has ended, and [ErrSelfCall] from a callback of a member.
 func (s *Supervisor) Stop(ctx context.Context) error {
+	if !s.made() {
+		return unmade("Stop")
+	}
 	s.mu.Lock()
 	run, runs := s.run, s.runs
 	s.mu.Unlock()
@@ -210,6 +230,9 @@ func (s *Supervisor) Stop(ctx context.Context) error {
 // Abort ends all members at once, without draining, and starts none again; see [Producer.Abort]. A nil cause stands
 // for [ErrShutdown]. It never blocks and may be called from any goroutine.
 func (s *Supervisor) Abort(cause error) {
+	if !s.made() {
+		return
+	}
 	s.mu.Lock()
 	run := s.run
 	s.mu.Unlock()
@@ -225,6 +248,9 @@ func (s *Supervisor) Abort(cause error) {
 // Stats returns how often members were restarted, and the Stats of the members, in order, in Members. A member that
 // was never started is not among them.
 func (s *Supervisor) Stats() Stats {
+	if s == nil {
+		return Stats{}
+	}
 	s.mu.Lock()
 	run, before, last, runs := s.run, s.current, s.last, s.runs
 	s.mu.Unlock()

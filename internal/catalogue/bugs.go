@@ -41,11 +41,11 @@ var bugs = []row{
 	{id: "B37", what: "Stop right after the start", tests: []string{"stage.TestStopAndAbortAtTheVeryBeginning"}},
 	{id: "B38", what: "Stop returns before the callbacks have", tests: []string{"stage.TestAbortIsTheLastCallback"}},
 	{id: "B39", what: "restarts swallow panics", tests: []string{"stage.TestSupervisorEveryPanicIsLogged", "stage.TestSupervisorMaxAttempts"}},
-	{id: "B40", what: "stuck handlers use up all slots", tests: []string{"stage.TestSupervisorStopNamesTheStuck"}},
+	{id: "B40", what: "stuck handlers use up all slots", tests: []string{"stage.TestStuckChildren", "stage.TestSupervisorOfAStageThatHangs"}},
 	{id: "B41", what: "draining does not wait for handlers", tests: []string{"stage.TestStopWaitsForHeldEvents"}},
 	{id: "B42", what: "silence after a reconnection", tests: []string{"stage.TestASourceThatFailsAtEveryStep"}},
 	{id: "B43", what: "publishing and closing lock up", tests: []string{"stage.TestQueueStorm"}},
-	{id: "B44", what: "a call after the end blocks for ever", tests: []string{"stage.TestBeforeRunAndAfterTheEnd"}},
+	{id: "B44", what: "a call after the end blocks for ever", tests: []string{"stage.TestEveryMethodInEveryState", "stage.TestBeforeRunAndAfterTheEnd"}},
 	{id: "B45", what: "a lock hangs a bubble", note: "every test of the core stands in a bubble"},
 	{id: "B46", what: "buffered events keep more than themselves alive", tests: []string{"internal/buffer.TestWhatIsTakenIsLetGo"}},
 }

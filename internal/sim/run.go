@@ -32,8 +32,11 @@ func Run(t *testing.T, o Options, write func(line string)) (result Result) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{o: o, states: &result.States, rng: rand.New(rand.NewPCG(o.Seed, 1<<32))}
 		w.trace = trace{begin: time.Now(), write: write}
-		choose := o.Schedule.chooser(rand.New(rand.NewPCG(o.Seed, 1<<33)))
+		choose, turns := o.Schedule.chooser(rand.New(rand.NewPCG(o.Seed, 1<<33))), 0
 		w.sched = hoptest.New(func(waiting []string) int {
+			if turns++; turns > mostTurns {
+				return -1
+			}
 			i := choose(waiting)
 			w.trace.turn(waiting[i])
 			return i
@@ -45,6 +48,9 @@ func Run(t *testing.T, o Options, write func(line string)) (result Result) {
 	return result
 }
 
+// mostTurns is many more than any seed needs: beyond, somebody goes round and round.
+const mostTurns = 2_000_000
+
 // run is the whole life of a world.
 func (w *world) run() {
 	ctx, cancel := context.WithCancelCause(hop.With(context.Background(), w.sched))
@@ -54,6 +60,7 @@ func (w *world) run() {
 	w.sched.Go("director", w.direct)
 	if err := w.sched.Run(); err != nil {
 		w.violate("%v: %d goroutines", err, w.sched.Left())
+		return
 	}
 	w.atEnd()
 }

@@ -1,29 +1,84 @@
 package sim_test
 
 import (
+	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/go-genstage/genstage/internal/sim"
+	"github.com/go-genstage/genstage/internal/testargs"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// The number of runs: in CI, and with -args -long.
+func rounds(t *testing.T, ci, long int) int {
+	switch {
+	case testargs.Long():
+		return long
+	case testing.Short():
+		return ci / 10
+	case raced:
+		return ci / 12
+	}
+	return ci
+}
+
+// T1, T2, T5: random pipelines, faults and schedules, in both modes; no promise is broken, and every interesting
+// state is reached.
+func TestCampaign(t *testing.T) {
+	n := rounds(t, 2500, 20_000)
+	report := sim.Campaign(t, sim.Config{From: 1, Seeds: n, Workers: runtime.GOMAXPROCS(0)})
+	require.Equal(t, 2*n, report.Runs)
+	for _, failed := range report.Failed {
+		t.Errorf("go run ./internal/sim/cmd/sim -seed %d -mode %v -trace\n%s", failed.Options.Seed, failed.Options.Mode,
+			strings.Join(failed.Violations, "\n"))
+	}
+	if n >= 2500 {
+		require.Empty(t, report.States.Missing(), "never reached")
+	}
+}
+
 // T4: the same seed gives the same trace, whatever the machine does.
 func TestTheSameSeedGivesTheSameTrace(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
-	for i := range 100 {
+	procs := []int{1, 2, 8}
+	for i := range rounds(t, 120, 1000) {
 		o := sim.OptionsOf(uint64(i), sim.Mode(i%2))
-		var first uint64
-		for round, procs := range []int{1, 2, 8, 2} {
-			runtime.GOMAXPROCS(procs)
-			hash := sim.Run(t, o, nil).Hash
-			if round == 0 {
-				first = hash
-			}
-			require.Equal(t, first, hash, "seed %d, %d processors", i, procs)
+		var hashes [2]uint64
+		for round := range hashes {
+			runtime.GOMAXPROCS(procs[(i+round)%len(procs)])
+			hashes[round] = sim.Run(t, o, nil).Hash
+		}
+		require.Equal(t, hashes[0], hashes[1], "seed %d %v", o.Seed, o.Mode)
+	}
+}
+
+// Two traces of one seed are the same text; those of other seeds differ.
+func TestReplay(t *testing.T) {
+	trace := func(seed uint64, mode sim.Mode) string {
+		var lines []string
+		sim.Run(t, sim.OptionsOf(seed, mode), func(line string) { lines = append(lines, line) })
+		return strings.Join(lines, "\n")
+	}
+	seen := map[string]bool{}
+	for seed := range uint64(20) {
+		for _, mode := range []sim.Mode{sim.Safety, sim.Liveness} {
+			first := trace(seed, mode)
+			require.Equal(t, first, trace(seed, mode))
+			require.False(t, seen[first], "seed %d", seed)
+			seen[first] = true
 		}
 	}
+}
+
+func TestOptionsSayWhatRuns(t *testing.T) {
+	o := sim.OptionsOf(7, sim.Liveness)
+	require.Equal(t, fmt.Sprint(o), fmt.Sprint(sim.OptionsOf(7, sim.Liveness)))
+	require.Contains(t, fmt.Sprint(o), "seed 7 liveness")
+	require.Equal(t, len(o.Stages)+len(o.Inputs)+1, strings.Count(fmt.Sprint(o), "\n"), "a line for each stage and subscription")
+	require.NotEqual(t, fmt.Sprint(o), fmt.Sprint(sim.OptionsOf(8, sim.Liveness)))
 }

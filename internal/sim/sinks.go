@@ -154,7 +154,7 @@ func (n *node) buildSupervisor() {
 	}
 	switch n.w.o.Seed % 3 {
 	case 0:
-		opts = append(opts, stage.Restart(stage.RestartTransient), stage.MaxRestarts(5, time.Second))
+		opts = append(opts, stage.Restart(stage.RestartTransient), stage.MaxRestarts(2, time.Second))
 	case 1:
 		opts = append(opts, stage.Restart(stage.RestartTransient), stage.MaxAttempts(3), stage.Backoff(1, 1))
 	}

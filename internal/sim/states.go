@@ -59,8 +59,6 @@ const (
 	Swizzled
 	Waiting
 	Saturated
-	Idle
-	Starved
 	states
 )
 
@@ -71,7 +69,7 @@ var stateNames = [states]string{
 	"demand shrunk", "resubscribed", "late join", "joined an ending stage", "kept back", "filtered", "lagged", "lagging",
 	"partition without owner", "dropped", "broadcast's hand back lost", "stop with buffer", "stop's deadline", "spared", "abandoned",
 	"push refused", "call given up", "call too late", "call cycle", "self call", "child again", "child stopped", "restart while draining",
-	"dead letter", "intensity", "expansion cut", "swizzled", "waiting for a source", "saturated", "idle", "starved",
+	"dead letter", "intensity", "expansion cut", "swizzled", "waiting for a source", "saturated",
 }
 
 func (s State) String() string { return stateNames[s] }

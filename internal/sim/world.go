@@ -72,6 +72,7 @@ type node struct {
 	done         bool // a callback has returned ErrDone, or the source has nothing more
 	stopped      bool // Stop has been called
 	fed          bool // of a queue or channel: closed
+	quiet        bool // it has ended, and was looked at since
 
 	sent      map[int]bool   // sent to somebody, when messages are watched
 	begun     map[int]bool   // begun by somebody; of a broadcast, by anybody

@@ -17,6 +17,9 @@ import (
 // ErrStuck is returned by [Scheduler.Run] when goroutines are left and nothing has happened for Patience.
 var ErrStuck = errors.New("hoptest: nothing happens any more")
 
+// ErrGivenUp is returned by [Scheduler.Run] when the choice is that nobody goes on.
+var ErrGivenUp = errors.New("hoptest: given up")
+
 // Scheduler implements hop.Schedule. Make one with [New], in the bubble. Every goroutine of a simulation asks it
 // for turns: those of the library by the seam, those of the simulation by [Scheduler.Go] and [Scheduler.Block].
 type Scheduler struct {
@@ -43,7 +46,8 @@ type gate struct {
 	open   chan struct{}
 }
 
-// New returns a scheduler that has choose say who goes on, among at least one that waits: the index of a name.
+// New returns a scheduler that has choose say who goes on, among at least one that waits: the index of a name, or a
+// negative number for nobody, which ends Run.
 // They come in the order in which they joined, whatever the order in which they came to wait. The slice is
 // valid during the call only.
 func New(choose func(waiting []string) int) *Scheduler {
@@ -120,7 +124,11 @@ func (s *Scheduler) Run() error {
 		s.mu.Unlock()
 		switch {
 		case len(names) > 0:
-			s.release(s.choose(names))
+			i := s.choose(names)
+			if i < 0 {
+				return ErrGivenUp
+			}
+			s.release(i)
 			continue
 		case s.Idle != nil:
 			s.Idle()

@@ -70,6 +70,21 @@ func TestTimeMovesOnlyWhenNobodyWaits(t *testing.T) {
 	})
 }
 
+func TestGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		left := 3
+		s := hoptest.New(func([]string) int { left--; return min(left, 0) })
+		s.Go("restless", func() {
+			for range 5 {
+				s.Sleep("restless", 0)
+			}
+		})
+		require.ErrorIs(t, s.Run(), hoptest.ErrGivenUp)
+		left = 10
+		require.NoError(t, s.Run())
+	})
+}
+
 func TestStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := hoptest.New(func([]string) int { return 0 })

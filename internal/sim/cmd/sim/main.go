@@ -2,25 +2,35 @@
 //
 //	go run ./internal/sim/cmd/sim -seeds 20000
 //	go run ./internal/sim/cmd/sim -seed 17 -mode liveness -trace
+//	go run ./internal/sim/cmd/sim -planted
 //
 // The last line is "sim: N seeds, V violations". It exits with 1 if there are violations, or if an interesting
 // state was never reached by a campaign.
+//
+// With -planted it plants one bug after the other in a copy of the library, and has the simulator, by at most so many
+// -seeds, and the exhaustive check look for it. The last line is then "planted: N of M found", and it exits with 1
+// unless all are.
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"runtime"
+	"strings"
 	"testing"
 
+	"github.com/go-genstage/genstage/internal/planted"
 	"github.com/go-genstage/genstage/internal/sim"
 )
 
 type flags struct {
 	seeds, from, seed uint64
 	one, trace, quiet bool
+	first, planted    bool
 	workers           int
 	mode              string
 }
@@ -29,6 +39,9 @@ func main() {
 	f, err := parse(os.Args[1:])
 	if err != nil {
 		os.Exit(2)
+	}
+	if f.planted {
+		os.Exit(f.hunt())
 	}
 	os.Args = os.Args[:1] // the rest is not for package testing
 	code := 2
@@ -52,6 +65,8 @@ func parse(args []string) (*flags, error) {
 	set.IntVar(&f.workers, "workers", runtime.GOMAXPROCS(0), "how many at once")
 	set.BoolVar(&f.trace, "trace", false, "with -seed: print what happens")
 	set.BoolVar(&f.quiet, "quiet", false, "no progress, no table of states")
+	set.BoolVar(&f.first, "first", false, "stop at the first violation")
+	set.BoolVar(&f.planted, "planted", false, "plant bugs, and look for them")
 	if err := set.Parse(args); err != nil {
 		return nil, err
 	}
@@ -71,7 +86,7 @@ func (f *flags) run(t *testing.T) (code int) {
 	if f.one {
 		return f.show(t)
 	}
-	cfg := sim.Config{From: f.from, Seeds: int(f.seeds), Modes: modes[f.mode], Workers: f.workers, Progress: os.Stderr}
+	cfg := sim.Config{From: f.from, Seeds: int(f.seeds), Modes: modes[f.mode], Workers: f.workers, Progress: os.Stderr, First: f.first}
 	if f.quiet {
 		cfg.Progress = io.Discard
 	}
@@ -84,11 +99,33 @@ func (f *flags) run(t *testing.T) (code int) {
 		fmt.Print(report.States.String())
 	}
 	for _, s := range report.States.Missing() {
+		if f.first {
+			break // it may have been cut short
+		}
 		fmt.Printf("never reached: %v\n", s)
 		code = 1
 	}
 	fmt.Printf("sim: %d seeds, %d violations\n", f.seeds, report.Violations())
 	return code
+}
+
+// hunt looks for the planted bugs.
+func (f *flags) hunt() (code int) {
+	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "sim: cannot find the folder of the module:", err)
+		return 2
+	}
+	h := planted.Hunt{Root: strings.TrimSpace(string(root)), Seeds: int(f.seeds), Out: os.Stdout}
+	found, err := h.Run(context.Background())
+	switch {
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "sim:", err)
+		return 2
+	case found < len(planted.Bugs):
+		return 1
+	}
+	return 0
 }
 
 // show runs one seed.
