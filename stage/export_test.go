@@ -3,10 +3,11 @@ package stage
 // What the tests of package stage_test need of the inside.
 
 // Stray posts a message about a subscription, of one of the kinds that a consumer sends, to the run that serves another
-// one: the producer has never heard of it, or heard of its end. false: that run takes no message any more.
+// one of the same producer: it may have heard of its end, or be a later run, which has never heard of it. (What lives
+// at another producer is not ours to look into.) false: nothing was posted, or that run takes no message any more.
 func Stray(to, about *Subscription, k int, n int64, reason error) bool {
 	up := to.up.Load()
-	if up == nil {
+	if up == nil || about.producer != to.producer {
 		return false
 	}
 	kinds := []kind{msgAsk, msgCancel, msgBegunAll}

@@ -46,9 +46,6 @@ func (w *world) seen(n *node, s stage.Stats) {
 			w.reach(Waiting)
 		}
 	}
-	if s.Children.Restarting > 0 && (n.stopped || w.ending) {
-		w.reach(RestartWhileDraining)
-	}
 	if n.out != nil && n.in != nil && s.Input.Queued > 0 && n.open(s) == 0 {
 		w.reach(ZeroDemandWithQueue)
 	}

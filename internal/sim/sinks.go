@@ -205,6 +205,9 @@ func (n *node) child(ctx context.Context, e event) error {
 		}
 	}
 	err := n.fault("child")
+	if err == nil && w.o.Faults > 0 && !w.calm && w.once(10) { // they may fail oftener than stages
+		w.disturbed, err = true, errBoom
+	}
 	w.trace.add(n.name, "child of %v ends%s", e, said(err))
 	return err
 }
@@ -213,6 +216,9 @@ func (n *node) child(ctx context.Context, e event) error {
 func (n *node) beginChild(e event) {
 	if n.attempted[e] {
 		n.w.reach(ChildAgain)
+		if n.stopped || n.w.ending {
+			n.w.reach(RestartWhileDraining)
+		}
 		return
 	}
 	n.attempted[e] = true
