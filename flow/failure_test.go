@@ -257,3 +257,21 @@ func TestSourcesOfFewEventsAndManyStages(t *testing.T) {
 		}
 	}
 }
+
+// A batch of slow values does not keep a flow that is cancelled: the value in hand is the last one.
+func TestTheEndOfTheContextEndsABatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
+		defer cancel()
+		n := 0
+		began := time.Now()
+		_, err := flow.Map(flow.FromSlice(make([]int, 100), flow.Stages(1)), func(v int) int {
+			n++
+			time.Sleep(time.Second)
+			return v
+		}).Collect(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, 3, n)
+		require.Equal(t, 3*time.Second, time.Since(began))
+	})
+}

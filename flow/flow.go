@@ -1,5 +1,7 @@
 package flow
 
+import "context"
+
 // Flow is the description of a computation whose results are of type T. It is an immutable value and may be
 // copied; the zero Flow has no source, which is an error when it is run. All methods are safe
 // for concurrent use.
@@ -52,8 +54,15 @@ func (f Flow[T]) kept() Flow[T] {
 	return f
 }
 
-// decode is the chain of a layer without operations.
-func decode[T any](_ *worker, out func(v T) bool) func(input any) { return each(out) }
+// decode is the chain of a layer without operations. When the run is aborted, the rest of the batch is left: its values may be slow.
+func decode[T any](w *worker, out func(v T) bool) func(input any) {
+	return each(func(v T) bool {
+		if w.ctx.Err() != nil {
+			return w.fail(context.Cause(w.ctx))
+		}
+		return out(v)
+	})
+}
 
 // bare reports that the layer does nothing: what comes behind it can as well subscribe to its inputs.
 func (f Flow[T]) bare() bool {

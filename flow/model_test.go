@@ -146,7 +146,7 @@ func (w world) pure(s subject) subject {
 	default:
 		return s.then(s.f.Tap(func(v int) {
 			if v%17 == 0 {
-				time.Sleep(time.Duration(v) * time.Millisecond) // so that stages overtake each other
+				time.Sleep(time.Duration(v%60) * time.Microsecond) // so that stages overtake each other
 			}
 		}), s.want, "tap")
 	}

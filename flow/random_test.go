@@ -97,7 +97,7 @@ func TestRandomEnds(t *testing.T) {
 			defer cancel()
 			n, cancelled := w.IntN(30), w.IntN(2) == 0
 			if cancelled && w.IntN(2) == 0 {
-				time.AfterFunc(time.Duration(w.IntN(60))*time.Millisecond, cancel)
+				time.AfterFunc(time.Duration(w.IntN(600))*time.Microsecond, cancel)
 			}
 			seen := 0
 			for _, err := range s.f.Seq(ctx) {
