@@ -103,6 +103,6 @@ var Bugs = []Bug{
 	},
 	{
 		"refused", "events that a closed mailbox refuses are dropped",
-		[]Edit{{emit, "		r.takeBack(o.refused[i].e, o.refused[i].events)\n", ""}},
+		[]Edit{{emit, "		r.takeBack(last.e, last.events)\n", ""}},
 	},
 }
