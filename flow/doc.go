@@ -26,7 +26,7 @@
 //
 //   - at a source: [FromSlice], [FromSeq], [FromSeq2], [FromChannel], [Lines], [FromProducers],
 //     [FromStages]
-//   - where events change hands: [Partition], [PartitionWith], [Flow.Shuffle], [Flow.Broadcast],
+//   - where events change hands: [Partition], [Flow.PartitionWith], [Flow.Shuffle], [Flow.Broadcast],
 //     [Merge], [Through]
 //   - where something must come together in one stage: [Departition], [Flow.Take], and the
 //     operations made of them ([Count], [Sum], [TopN])
@@ -82,7 +82,8 @@
 // first error ends the flow: [Flow.Run] and the others return it, as an [*ItemError] that names the item, the
 // operation and the stage and wraps the cause, and no result. [Flow.OnError] has the operations
 // behind it try again, skip the item, or hand it to a function of dead letters instead. A panic
-// always ends the flow, as a [*stage.PanicError]. There is never a part of the result with a nil error. The
+// always ends the flow, as a [*stage.PanicError]. There is never a part of the result with a nil error, unless
+// you said so: skipped items, dead letters, bounded buffers and closed windows leave values out. The
 // end of the context ends the flow, with the context's cause; no goroutine is left behind.
 //
 // # Running

@@ -29,10 +29,10 @@ type Window struct {
 type Timing uint8
 
 const (
-	Early  = Timing(window.Early)  // before its end
-	OnTime = Timing(window.OnTime) // at its end, if it stays open for late values
-	Late   = Timing(window.Late)   // after its end, with a value that came into it
-	Final  = Timing(window.Final)  // when it is closed: its accumulator is not used any more
+	Early  Timing = Timing(window.Early)  // before its end
+	OnTime Timing = Timing(window.OnTime) // at its end, if it stays open for late values
+	Late   Timing = Timing(window.Late)   // after its end, with a value that came into it
+	Final  Timing = Timing(window.Final)  // when it is closed: its accumulator is not used any more
 )
 
 // String returns "early", "on time", "late" or "final".

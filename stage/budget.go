@@ -9,7 +9,9 @@ import (
 )
 
 // MaxBudget is the largest limit of a [Budget], in its units.
-const MaxBudget = budget.Max
+const MaxBudget = 1 << 48
+
+var _ [0]struct{} = [MaxBudget - budget.Max]struct{}{} // they are one
 
 // Budget is one limit over any number of subscriptions, of any consumers to any producers: on the number of
 // events that are at work, or on their weight, in bytes or whatever one counts. Make one with [NewBudget], and

@@ -148,4 +148,3 @@ func BenchmarkBudget(b *testing.B) {
 		})
 	}
 }
-

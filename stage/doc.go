@@ -71,7 +71,7 @@
 // subscriptions, and blocks until every stage has ended. This source has an end: it returns
 // [ErrDone] with its last events, and Run returns nil when the printer has handled them. One
 // without an end runs until ctx ends, which aborts, or somebody stops it ([Pipeline.Stop]), which
-// drains. The command examples/quickstart prints every message of such a run.
+// drains. The command examples/quickstart -trace prints every message of such a run.
 //
 // # When not to add a stage
 //

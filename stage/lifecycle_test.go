@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// DESIGN section 4, "Starting"; runs after one another; contexts.
+// docs/protocol.md, S1, S2, S6 and M4; runs after one another; contexts.
 
 // journal keeps what happened, in order.
 type journal struct {

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// DESIGN section 4, "Misuse": bad input, and calls at the wrong time or from the wrong place.
+// Bad input, and calls at the wrong time or from the wrong place.
 // Nothing hangs; nothing panics but a nil callback in a constructor.
 
 func TestNilCallbackPanics(t *testing.T) {

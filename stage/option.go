@@ -52,7 +52,7 @@ type (
 
 	consumerSupervisorOption func(*config)
 	commonOption             struct{ anyOption }
-	restartsOption           func(*config)
+	intensityOption           func(*config)
 )
 
 func (o anyOption) forProducer(c *config)           { o(c) }
@@ -73,8 +73,8 @@ func (o consumerSupervisorOption) forConsumerSupervisor(c *config) { o(c) }
 
 func (o commonOption) forSupervisor(c *config) { o.anyOption(c) }
 
-func (o restartsOption) forConsumerSupervisor(c *config) { o(c) }
-func (o restartsOption) forSupervisor(c *config)         { o(c) }
+func (o intensityOption) forConsumerSupervisor(c *config) { o(c) }
+func (o intensityOption) forSupervisor(c *config)         { o(c) }
 
 // config is what the options of one stage came to: set by the constructor, read-only after.
 type config struct {

@@ -67,8 +67,8 @@ func (o restartOption) forMember(c *memberConfig) {
 // [ConsumerSupervisor], or all members of a [Supervisor], where what one failure took down is one; the ends of that span belong to it. The supervisor ends with an error that wraps [ErrIntensity] and
 // the last failure when one more would be needed. By default 3 within 5 seconds; with
 // [MaxAttempts] and without MaxRestarts as many as it takes. n is at least 0, within above 0.
-func MaxRestarts(n int, within time.Duration) RestartsOption {
-	return restartsOption(func(c *config) {
+func MaxRestarts(n int, within time.Duration) IntensityOption {
+	return intensityOption(func(c *config) {
 		if n < 0 || within <= 0 {
 			c.fault("MaxRestarts(%d, %v): must be at least 0 restarts, within more than 0", n, within)
 			return
@@ -97,8 +97,8 @@ func MaxAttempts(n int) ConsumerSupervisorOption {
 // together does not come back together. By default there is none. first must be above 0 and
 // longest at least first. A member of a [Supervisor] that has run for longer than the span of
 // [MaxRestarts] begins with first again.
-func Backoff(first, longest time.Duration) RestartsOption {
-	return restartsOption(func(c *config) {
+func Backoff(first, longest time.Duration) IntensityOption {
+	return intensityOption(func(c *config) {
 		if first <= 0 || longest < first {
 			c.fault("Backoff(%v, %v): the first pause must be above 0, the longest at least that", first, longest)
 			return

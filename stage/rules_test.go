@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// DESIGN section 4, "A pipeline's end": R1 to R4, each with the end coming from above and from
+// docs/protocol.md, R1 to R4, each with the end coming from above and from
 // below.
 
 // quiet keeps what a spared failure logs off the tests' output.

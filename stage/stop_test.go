@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// DESIGN section 4, "Stopping".
+// docs/protocol.md, C1 and E8: Stop and Abort.
 
 // Stop of a pipeline: what was emitted arrives, and Run returns nil.
 func TestStopDrainsAPipeline(t *testing.T) {

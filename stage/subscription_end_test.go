@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// DESIGN section 4, "When a subscription ends".
+// docs/protocol.md, E1 to E3.
 
 var modes = map[stage.CancelMode]string{
 	stage.CancelPermanent: "permanent", stage.CancelTransient: "transient", stage.CancelTemporary: "temporary",

@@ -73,8 +73,8 @@ type (
 		ConsumerSupervisorOption
 		MemberOption
 	}
-	// RestartsOption fits both kinds of supervisor.
-	RestartsOption interface {
+	// IntensityOption fits both kinds of supervisor.
+	IntensityOption interface {
 		ConsumerSupervisorOption
 		SupervisorOption
 	}

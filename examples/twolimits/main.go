@@ -1,5 +1,5 @@
 // Twolimits downloads albums track by track, with two limits at once: so many albums in progress, and so many
-// downloads, over all of them. It is the program at the end of docs/guide.md.
+// downloads, over all of them. It is the program of section 7 of docs/guide.md.
 package main
 
 import (

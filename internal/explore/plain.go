@@ -65,7 +65,11 @@ func shapeLocked(t reflect.Type) *shape {
 		s.ring = strings.HasPrefix(t.Name(), "ring[")
 		for i := range t.NumField() {
 			f := t.Field(i)
-			fs := field{offset: f.Offset, shape: shapeLocked(f.Type)}
+			t := f.Type
+			if f.Name == "budget" { // of a Request: here nobody is charged
+				t = reflect.TypeFor[int]()
+			}
+			fs := field{offset: f.Offset, shape: shapeLocked(t)}
 			switch f.Name {
 			case "turn":
 				fs.use = byRank
