@@ -7,30 +7,26 @@ import (
 	"testing"
 
 	"github.com/go-genstage/genstage/internal/sim"
-	"github.com/go-genstage/genstage/internal/testargs"
+	"github.com/go-genstage/genstage/internal/testkit"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// The number of runs: in CI, and with -args -long.
-func rounds(t *testing.T, ci, long int) int {
-	switch {
-	case testargs.Long():
-		return long
-	case testing.Short():
-		return ci / 10
-	case raced:
-		return ci / 12
+// seeds says how many: with the race detector a tenth, which is slow enough.
+func seeds(ci, long int) int {
+	n := testkit.Rounds(ci, long)
+	if raced {
+		return max(1, n/10)
 	}
-	return ci
+	return n
 }
 
-// T1, T2, T5: random pipelines, faults and schedules, in both modes; no promise is broken, and every interesting
-// state is reached.
+// T1, T2, T3, T5, T8: random pipelines, faults and schedules, in both modes; no promise is broken, and every
+// interesting state is reached.
 func TestCampaign(t *testing.T) {
-	n := rounds(t, 2500, 20_000)
+	n := seeds(2500, 20_000)
 	report := sim.Campaign(t, sim.Config{From: 1, Seeds: n, Workers: runtime.GOMAXPROCS(0)})
 	require.Equal(t, 2*n, report.Runs)
 	for _, failed := range report.Failed {
@@ -40,13 +36,17 @@ func TestCampaign(t *testing.T) {
 	if n >= 2500 {
 		require.Empty(t, report.States.Missing(), "never reached")
 	}
+	for _, id := range []string{"T1", "T2", "T3", "T5", "T8"} {
+		testkit.Report(t, id, report.Runs)
+	}
 }
 
 // T4: the same seed gives the same trace, whatever the machine does.
 func TestTheSameSeedGivesTheSameTrace(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	procs := []int{1, 2, 8}
-	for i := range rounds(t, 120, 1000) {
+	n := seeds(300, 1000)
+	for i := range n {
 		o := sim.OptionsOf(uint64(i), sim.Mode(i%2))
 		var hashes [2]uint64
 		for round := range hashes {
@@ -55,6 +55,7 @@ func TestTheSameSeedGivesTheSameTrace(t *testing.T) {
 		}
 		require.Equal(t, hashes[0], hashes[1], "seed %d %v", o.Seed, o.Mode)
 	}
+	testkit.Report(t, "T4", n)
 }
 
 // Two traces of one seed are the same text; those of other seeds differ.
