@@ -184,7 +184,7 @@ func (r *run[In, Out]) goUp() {
 	if r.def.in == nil {
 		return
 	}
-	if !r.declaredMade && r.initialized && !r.scope.alone {
+	if !r.declaredMade && r.initialized {
 		r.passBy()
 	}
 	r.leaveUpstreams(r.verdict)

@@ -204,3 +204,42 @@ func TestGoexitInTheMiddleOfAResubscribe(t *testing.T) {
 		abortAll(t, runs...)
 	})
 }
+
+// A subscription that comes and goes while the pipeline starts does not complete a stage that has not made its
+// declared ones (R3, C6).
+func TestASubscriptionThatEndsBeforeTheDeclaredOnesAreMade(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		source, side := stage.FromSlice(upTo(3)), silent()
+		c := newSink(0)
+		c.SubscribeTo(source)
+		slow := newSink(0, stage.OnInit(func(context.Context) error { time.Sleep(time.Minute); return nil }))
+		slow.SubscribeTo(side)
+		run := start(t.Context(), stage.NewPipeline(source, side, c, slow))
+		sub, err := c.Subscribe(t.Context(), side, stage.Cancel(stage.CancelTemporary))
+		require.NoError(t, err)
+		require.NoError(t, sub.Cancel(nil))
+		synctest.Wait()
+		require.True(t, c.Stats().Running)
+		time.Sleep(2 * time.Minute)
+		require.Equal(t, upTo(3), c.events())
+		abortAll(t, run)
+	})
+}
+
+// A stage that is done before it has made its declared subscriptions makes none: it would keep what it gets.
+func TestAStageThatIsDoneMakesNoSubscriptions(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		source := stage.FromSlice(upTo(3))
+		middle, other := relay(0), newSink(0)
+		middle.SubscribeTo(source, stage.MaxDemand(2))
+		other.SubscribeTo(source, stage.MaxDemand(1), stage.MinDemand(0))
+		last := newSink(0, stage.OnInit(func(context.Context) error { time.Sleep(time.Minute); return nil }))
+		last.SubscribeTo(middle, stage.Manual())
+		run := start(t.Context(), stage.NewPipeline(source, middle, other, last))
+		require.NoError(t, middle.Do(t.Context(), func(context.Context) ([]int, error) { return upTo(1), stage.ErrDone }))
+		time.Sleep(2 * time.Minute)
+		require.Len(t, other.events(), 3, "all of them")
+		abortAll(t, run)
+		closed(t, source, middle, other, last)
+	})
+}

@@ -34,9 +34,13 @@ type intake[In any] struct {
 	inputDone     bool               // OnComplete has been called, or there is none
 }
 
-// connectDeclared makes the declared subscriptions.
+// connectDeclared makes the declared subscriptions, or leaves their producers if the stage is done by then.
 func (r *run[In, Out]) connectDeclared() {
-	if r.def.in != nil {
+	switch {
+	case r.def.in == nil:
+	case r.finishing:
+		r.passBy()
+	default:
 		r.h.mu.Lock()
 		declared := r.def.in.declared[:len(r.def.in.declared):len(r.def.in.declared)]
 		r.h.mu.Unlock()
@@ -50,6 +54,9 @@ func (r *run[In, Out]) connectDeclared() {
 		}
 	}
 	r.declaredMade = true
+	if r.def.in != nil && r.finishing { // also since one of them has ended at once
+		r.leaveUpstreams(&ending{clean: true, completed: true})
+	}
 	if r.stopEarly != nil {
 		r.cancelOutside(r.stopEarly)
 	}
@@ -59,6 +66,9 @@ func (r *run[In, Out]) connectDeclared() {
 // passBy makes the declared subscriptions of a stage that ends before it could, to be left at once: a producer of
 // the same pipeline must not wait for it (R2).
 func (r *run[In, Out]) passBy() {
+	if r.scope.alone {
+		return
+	}
 	r.h.mu.Lock()
 	declared := r.def.in.declared[:len(r.def.in.declared):len(r.def.in.declared)]
 	r.h.mu.Unlock()

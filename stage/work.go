@@ -192,7 +192,7 @@ func (r *run[In, Out]) endPart(part *begunOnly) {
 // checkInput completes the stage when its input is complete and handled: all its permanent
 // subscriptions are, or (in a pipeline: R3; while stopping) no subscription is left at all.
 func (r *run[In, Out]) checkInput() {
-	if r.inputDone || r.finishing || r.verdict != nil || r.queueHead < len(r.queue) || r.heldNow.Load() > 0 || r.expansion != nil {
+	if !r.declaredMade || r.inputDone || r.finishing || r.verdict != nil || r.queueHead < len(r.queue) || r.heldNow.Load() > 0 || r.expansion != nil {
 		return
 	}
 	complete := len(r.ups) == 0 && (r.stopping || r.hadUpstream && !r.scope.alone)

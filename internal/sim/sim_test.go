@@ -14,18 +14,19 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// rounds is testkit.Rounds, but for the race detector.
-func rounds(ci, long int) int {
-	if n := testkit.Rounds(ci, long); !raced {
-		return n
+// seeds says how many: with the race detector a tenth, which is slow enough.
+func seeds(ci, long int) int {
+	n := testkit.Rounds(ci, long)
+	if raced {
+		return max(1, n/10)
 	}
-	return ci / 12
+	return n
 }
 
-// T1, T2, T3, T5, T8: random pipelines, faults and schedules, in both modes; no promise is broken, and every interesting
-// state is reached.
+// T1, T2, T3, T5, T8: random pipelines, faults and schedules, in both modes; no promise is broken, and every
+// interesting state is reached.
 func TestCampaign(t *testing.T) {
-	n := rounds(2500, 20_000) // each in both modes
+	n := seeds(2500, 20_000)
 	report := sim.Campaign(t, sim.Config{From: 1, Seeds: n, Workers: runtime.GOMAXPROCS(0)})
 	require.Equal(t, 2*n, report.Runs)
 	for _, failed := range report.Failed {
@@ -35,17 +36,16 @@ func TestCampaign(t *testing.T) {
 	if n >= 2500 {
 		require.Empty(t, report.States.Missing(), "never reached")
 	}
-	for _, id := range []string{"T1", "T2", "T5", "T8"} {
+	for _, id := range []string{"T1", "T2", "T3", "T5", "T8"} {
 		testkit.Report(t, id, report.Runs)
 	}
-	testkit.Report(t, "T3", n)
 }
 
 // T4: the same seed gives the same trace, whatever the machine does.
 func TestTheSameSeedGivesTheSameTrace(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	procs := []int{1, 2, 8}
-	n := rounds(120, 1000)
+	n := seeds(300, 1000)
 	for i := range n {
 		o := sim.OptionsOf(uint64(i), sim.Mode(i%2))
 		var hashes [2]uint64
