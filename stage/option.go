@@ -52,7 +52,7 @@ type (
 
 	consumerSupervisorOption func(*config)
 	commonOption             struct{ anyOption }
-	intensityOption           func(*config)
+	intensityOption          func(*config)
 )
 
 func (o anyOption) forProducer(c *config)           { o(c) }
