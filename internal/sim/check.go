@@ -169,6 +169,9 @@ func (n *node) open(s stage.Stats) int64 {
 	least = -1
 	parts := map[int]int64{}
 	for _, d := range s.Downstreams {
+		if d.Refused > 0 { // its mailbox has closed, and its demand is void
+			continue
+		}
 		open := d.Asked - d.Sent
 		sum += open
 		if sum < 0 {
@@ -193,6 +196,20 @@ func (n *node) open(s stage.Stats) int64 {
 			if parts[i] == 0 {
 				return 0 // perhaps everything waits for this one
 			}
+		}
+	}
+	return sum
+}
+
+// most is how many events the subscribers have asked for at the most: what they ask may be on its way.
+func (n *node) most(s stage.Stats) int64 {
+	if n.o.Dispatch == Broadcast {
+		return n.open(s)
+	}
+	var sum int64
+	for _, d := range s.Downstreams {
+		if sum += d.Asked - d.Sent; sum < 0 {
+			return 1<<63 - 1
 		}
 	}
 	return sum

@@ -87,7 +87,18 @@ func (n *node) demanded(events int) (out []event, err error) {
 }
 
 // all returns what is asked for.
-func (n *node) all(_ context.Context, demand int) ([]event, error) { return n.demanded(demand) }
+func (n *node) all(_ context.Context, demand int) ([]event, error) {
+	n.askedFor(demand)
+	return n.demanded(demand)
+}
+
+// askedFor holds what a source is asked for against what its subscribers wait for.
+func (n *node) askedFor(demand int) {
+	open := n.most(n.stage.Stats())
+	if n.asked += demand; !n.replays && open < 1<<62 && int64(n.asked) > open {
+		n.w.violate("%s is asked for %d, and owes %d then; %d are wanted (P1)", n.name, demand, n.asked, open)
+	}
+}
 
 // some returns a part of what is asked for; somebody wakes the source for more.
 func (n *node) some(_ context.Context, demand int) ([]event, error) {
@@ -97,6 +108,7 @@ func (n *node) some(_ context.Context, demand int) ([]event, error) {
 // less returns a part of what is asked for, and emits the rest later.
 func (n *node) less(_ context.Context, demand int) ([]event, error) {
 	now := min(demand, n.w.below(n.o.Most+1))
+	n.askedFor(demand)
 	before := n.owed
 	n.owed += demand - now
 	out, err := n.demanded(now)

@@ -193,14 +193,23 @@ func (w *world) after(who string) {
 		w.reach(AfterBehindBuffer)
 	}
 	w.trace.add(who, "DoAfter on %s", n.name)
+	n.after++
+	number := n.after
+	called := func(ctx context.Context) ([]event, error) {
+		if number < n.afterDone {
+			w.violate("%s: DoAfter %d after %d (D13)", n.name, number, n.afterDone)
+		}
+		n.afterDone = number
+		return n.called(ctx)
+	}
 	if w.once(2) {
-		w.answered(who, n.emits.TellAfter(n.called))
+		w.answered(who, n.emits.TellAfter(called))
 		return
 	}
 	ctx, cancel := w.timeout(20)
 	defer cancel()
 	var err error
-	w.block(who, func() { err = n.emits.DoAfter(ctx, n.called) })
+	w.block(who, func() { err = n.emits.DoAfter(ctx, called) })
 	w.answered(who, err)
 }
 

@@ -101,6 +101,7 @@ func (n *node) emitted(events []event, err error) ([]event, error) {
 	}
 	if err == nil || errors.Is(err, stage.ErrDone) {
 		n.life.emitted += int64(len(events))
+		n.asked = max(0, n.asked-len(events))
 	}
 	return events, err
 }
@@ -200,9 +201,20 @@ func (w *world) watch(m stage.Message) {
 			w.violate("%s says %v to %s after %v (E6)", m.From, m.Kind, m.To, t.last)
 		}
 		t.last = m.Kind
+		if m.Kind == stage.MessageComplete {
+			t.complete()
+		}
 		if m.Kind == stage.MessageRefused {
 			w.reach(Refused)
 		}
+	}
+}
+
+// complete holds the end of a producer that is done against what its subscribers have begun.
+func (t *tie) complete() {
+	ended := t.down || t.cancelled || t.to.life == nil || t.to.life.terminated
+	if len(t.sent) > 0 && !ended && t.to.o.Kind != Children { // those begin when their goroutine does
+		t.to.w.violate("%s says complete to %s, which has not begun %v (C5)", t.from.name, t.to.name, t.sent)
 	}
 }
 

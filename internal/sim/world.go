@@ -63,7 +63,10 @@ type node struct {
 	next  int // the number of the last event stamped
 	owed  int // of a short source: asked and not emitted
 	sum   int // of a reducer
-	stall chan struct{}
+	asked int // of a source that is asked for everything once: asked and not emitted
+
+	after, afterDone int // DoAfter and TellAfter: the number of the last one posted, and of the last one done
+	stall            chan struct{}
 
 	inside       string // the callback in progress
 	life         *life  // the run in progress, or the last one
