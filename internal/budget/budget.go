@@ -52,9 +52,6 @@ func (l *Ledger) Waiting() []*Waiter { return l.queue }
 // Weight returns what the waiter waits for or was granted.
 func (w *Waiter) Weight() int64 { return w.weight }
 
-// Waits reports whether it waits without a grant.
-func (w *Waiter) Waits() bool { return w.waiting }
-
 // Granted reports whether it has a grant that it has not used.
 func (w *Waiter) Granted() bool { return w.granted }
 

@@ -239,7 +239,7 @@ func FuzzLedger(f *testing.F) {
 			}
 			require.Equal(t, sum, l.Used(), "what is in use and granted")
 			for i, q := range l.Waiting() {
-				require.True(t, q.Waits())
+				require.True(t, q.waiting)
 				require.False(t, q.Granted())
 				if i == 0 {
 					require.False(t, l.fits(q.Weight()), "the first one waits for %d of %d, %d in use", q.Weight(), l.Limit(), l.Used())
@@ -280,7 +280,7 @@ func TestNobodyStarves(t *testing.T) {
 		var inUse []int64
 		for range 200 { // until it is busy
 			w := &lights[random.IntN(len(lights))]
-			if n := 1 + random.Int64N(max(1, limit/4)); !w.Waits() {
+			if n := 1 + random.Int64N(max(1, limit/4)); !w.waiting {
 				if ok, _ := l.Admit(w, n); ok {
 					inUse = append(inUse, n)
 				}
@@ -301,7 +301,7 @@ func TestNobodyStarves(t *testing.T) {
 			w := &lights[random.IntN(len(lights))]
 			n := 1 + random.Int64N(max(1, limit/4))
 			had := w.Granted()
-			if w.Waits() {
+			if w.waiting {
 				continue
 			}
 			if had {
