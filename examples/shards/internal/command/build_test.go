@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"bufio"
@@ -22,7 +22,7 @@ const asProgram = "SHARDS_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
-		main()
+		os.Exit(Run(os.Args[1:], os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
 }
@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 func shards(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	code = run(args, &out, &errs)
+	code = Run(args, &out, &errs)
 	return code, out.String(), errs.String()
 }
 

@@ -1,6 +1,6 @@
 //go:build race
 
-package main
+package command
 
 // raceEnabled: compressing 300 shards takes minutes under the race detector; the same stages build fewer there.
 const raceEnabled = true

@@ -1,3 +1,3 @@
-package main
+package command
 
 import _ "github.com/go-genstage/genstage/internal/testargs" // the flags that all tests take
