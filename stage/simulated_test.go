@@ -100,6 +100,35 @@ func TestAConsumerThatIsDoneBeforeItSubscribes(t *testing.T) {
 	})
 }
 
+// What answers a subscription does not queue behind the events of other producers: a stage that holds those back until
+// its start is over would wait for itself.
+func TestAnAnswerDoesNotWaitBehindTheEventsOfOthers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		full := stage.FromSlice(upTo(4))
+		refuses := silent(stage.OnConsumer(func(context.Context, *stage.Subscription) error {
+			time.Sleep(time.Second) // full's events are there by then
+			return errBoom
+		}))
+		limiter := relay(0)
+		limiter.OnDemand(func(_ context.Context, demand int) ([]int, int, error) { return nil, demand, nil })
+		limiter.SubscribeTo(refuses, stage.Cancel(stage.CancelTemporary))
+		limiter.SubscribeTo(full)
+		last := newSink(0)
+		last.SubscribeTo(limiter)
+		failed := start(t.Context(), refuses)
+		var runs []*started
+		for _, s := range []stage.Stage{last, limiter, full} {
+			runs = append(runs, start(t.Context(), s))
+		}
+		require.ErrorIs(t, failed.wait(t), errBoom)
+		for _, run := range runs {
+			require.NoError(t, run.wait(t))
+		}
+		require.Equal(t, upTo(4), last.events())
+		closed(t, full, refuses, limiter, last)
+	})
+}
+
 // The batch of an expansion is in hand until the sequence has ended, also when its subscription ends before.
 func TestTheBatchOfAnExpansionStaysInHand(t *testing.T) {
 	bubble(t, func(t *testing.T) {
