@@ -8,15 +8,16 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/go-genstage/genstage/examples/shards/internal/build"
 	"github.com/go-genstage/genstage/examples/shards/internal/generate"
 	"github.com/go-genstage/genstage/examples/shards/internal/shardfile"
 	"github.com/go-genstage/genstage/examples/shards/internal/store"
-	"github.com/go-genstage/genstage/stage"
 )
 
 // buildFlags are the flags of build, which the demo has too.
@@ -28,6 +29,7 @@ type buildFlags struct {
 	latency time.Duration
 	json    bool
 	trace   string
+	service serviceFlags
 }
 
 func (b *buildFlags) add(fs *flag.FlagSet) {
@@ -49,11 +51,13 @@ func (b *buildFlags) add(fs *flag.FlagSet) {
 	fs.BoolVar(&b.want.Prune, "prune", false, "rebuild shards that have snapshots which are gone from the store")
 	fs.BoolVar(&b.json, "json", false, "print the report as JSON")
 	fs.StringVar(&b.trace, "trace", "", "write a line of JSON for each happening to this file")
+	b.service.add(fs, o)
 	b.limits.AddFlags(fs)
 }
 
-// check finds flags of fs out of range, and a root that no remote knows, and sets the latency that goes with the root.
-func (b *buildFlags) check(fs *flag.FlagSet, root *root) error {
+// check finds flags of fs out of range, and a root that no remote knows, and sets the latency that goes with the root, and
+// the log to stderr.
+func (b *buildFlags) check(fs *flag.FlagSet, root *root, stderr io.Writer) error {
 	switch b.wiring {
 	case "merge":
 	case "direct":
@@ -78,6 +82,9 @@ func (b *buildFlags) check(fs *flag.FlagSet, root *root) error {
 	if remote != nil && !latencySet {
 		b.latency = 0 // it has its own
 	}
+	if err := b.service.check(&b.options, stderr); err != nil {
+		return err
+	}
 	return b.options.Check()
 }
 
@@ -94,9 +101,12 @@ func (a *app) runBuild(args []string, stdout, stderr io.Writer) int {
 	if !need(fs, "root", "out") {
 		return exitUsage
 	}
-	if err := flags.check(fs, root); err != nil {
+	if err := flags.check(fs, root, stderr); err != nil {
 		fmt.Fprintf(stderr, "shards build: %v\n", err)
 		return exitUsage
+	}
+	if flags.service.dryRun {
+		return dryRun(&flags, root, *out, stdout, stderr)
 	}
 	return buildRoot(&flags, root, *out, stdout, stderr)
 }
@@ -145,7 +155,8 @@ func buildRoot(flags *buildFlags, root *root, out string, stdout, stderr io.Writ
 		traceTo = buffered
 	}
 	meter := build.NewMeter(traceTo)
-	files := &build.Files{Store: st, Out: dir, Want: flags.want, Limits: flags.limits, Meter: meter, Latency: flags.latency}
+	files := &build.Files{Store: st, Out: dir, Want: flags.want, Limits: flags.limits, Meter: meter, Latency: flags.latency, Seed: rand.Uint64()}
+	flags.options.Seed = files.Seed
 	if flags.options.Watch {
 		files.Recheck = 10 * time.Minute
 	}
@@ -155,9 +166,17 @@ func buildRoot(flags *buildFlags, root *root, out string, stdout, stderr io.Writ
 	}
 
 	heap := build.HeapPeak(20 * time.Millisecond)
-	progress := showProgress(stderr, meter)
-	err = runUntilSignal(b, stderr)
+	progress := func() {}
+	if flags.options.Log == nil {
+		progress = showProgress(stderr, meter)
+	}
+	status := keepStatus(dir, b)
+	say := func(text string) { flags.service.say(&flags.options, stderr, text) }
+	err = runUntilSignal(b, flags.service.drain, say)
 	progress()
+	if statusErr := status(); statusErr != nil {
+		say("the status could not be written: " + statusErr.Error())
+	}
 	peak := heap()
 	report := meter.Report(flags.options.Design)
 	report.PeakHeap = peak
@@ -171,12 +190,12 @@ func buildRoot(flags *buildFlags, root *root, out string, stdout, stderr io.Writ
 	}
 	switch {
 	case errors.Is(err, errAborted):
-		fmt.Fprintln(stderr, "shards: aborted; shards in progress are as they were")
+		say(err.Error() + "; shards in progress are as they were")
 		return exitAborted
 	case err != nil:
 		return fail(err)
-	case report.ShardsFailed > 0:
-		return exitFailed
+	case slices.ContainsFunc(b.Troubles(), func(t build.Trouble) bool { return t.State == build.Failed }):
+		return exitFailed // watching: one that is built by now does not count
 	}
 	return exitOK
 }
@@ -213,44 +232,6 @@ func printReport(r build.Report, asJSON bool, w io.Writer) error {
 	return enc.Encode(r)
 }
 
-// errAborted is the cause of a build that the second signal ended.
-var errAborted = errors.New("aborted by a signal")
-
-// runUntilSignal runs a build. The first interrupt or SIGTERM drains it: no new shard is begun, those in progress are finished.
-// The second aborts it.
-func runUntilSignal(b stage.Stage, stderr io.Writer) error {
-	signals := notifySignals()
-	defer signals.stop()
-	over := make(chan struct{})
-	watched := make(chan struct{})
-	go func() { // ends when the run is over; runUntilSignal waits for it
-		defer close(watched)
-		select {
-		case <-signals.c:
-		case <-over:
-			return
-		}
-		fmt.Fprintln(stderr, "shards: finishing the shards in progress; interrupt again to abort")
-		drain, cancel := context.WithCancelCause(context.Background())
-		defer cancel(nil)
-		stopped := make(chan struct{})
-		go func() { // ends when the run is over
-			defer close(stopped)
-			_ = b.Stop(drain) // Run tells how it ended
-		}()
-		select {
-		case <-signals.c:
-			b.Abort(errAborted)
-		case <-over:
-		}
-		<-stopped
-	}()
-	err := b.Run(context.Background())
-	close(over)
-	<-watched
-	return err
-}
-
 // The demo's folder, under the current one.
 const demoDir = "shards-demo"
 
@@ -268,7 +249,7 @@ func (a *app) runDemo(args []string, stdout, stderr io.Writer) int {
 		root.path = filepath.Join(*dir, "store")
 	}
 	out := filepath.Join(*dir, "shards")
-	if err := flags.check(fs, root); err != nil {
+	if err := flags.check(fs, root, stderr); err != nil {
 		fmt.Fprintf(stderr, "shards: %v\n", err)
 		return exitUsage
 	}
@@ -286,6 +267,9 @@ func (a *app) runDemo(args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintf(stderr, "%s: %d new snapshots (%.1f MB) for %d shards, %d of them revived, up to %s; building into %s\n",
 		root.path, stats.Snapshots, float64(stats.Bytes)/1e6, stats.Shards, stats.Revived, stats.LastWeek, out)
+	if flags.service.dryRun {
+		return dryRun(&flags, root, out, stdout, stderr)
+	}
 	return buildRoot(&flags, root, out, stdout, stderr)
 }
 
