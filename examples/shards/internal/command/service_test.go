@@ -163,8 +163,15 @@ func TestBadServiceFlags(t *testing.T) {
 	root, out := folders(t)
 	put(t, root, 1, 1)
 	for _, args := range [][]string{
-		{"-only", "["}, {"-order", "random"}, {"-reserve-small", "10"}, {"-reserve-small", "-1"}, {"-small", "-1"}, {"-drain", "-1s"},
-		{"-log", "xml"}, {"-min-rate", "-1"}, {"-reserve-small", "1", "-automatic"},
+		{"-only", "["},
+		{"-order", "random"},
+		{"-reserve-small", "10"},
+		{"-reserve-small", "-1"},
+		{"-small", "-1"},
+		{"-drain", "-1s"},
+		{"-log", "xml"},
+		{"-min-rate", "-1"},
+		{"-reserve-small", "1", "-automatic"},
 	} {
 		code, _, stderr := shards(t, append([]string{"build", "-root", root, "-out", out}, args...)...)
 		require.Equal(t, exitUsage, code, "%v", args)
