@@ -2,7 +2,9 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/go-genstage/genstage/stage"
@@ -18,9 +20,14 @@ type Options struct {
 	WorkerMax int           // max demand of a worker; 1
 	WorkerMin int           // min demand of a worker; 0
 	Retries   int           // tries of a snapshot beyond the first
-	Timeout   time.Duration // of one try; 0: none
+	Timeout   time.Duration // of one try, to which is added what MinRate allows for the size; 0: none
+	MinRate   int64         // bytes per second that the store is expected to give at least; 0: 1 MiB
+	Seed      uint64        // of the pauses between tries
 	Watch     bool          // go on when nothing is stale
 	Poll      time.Duration // watching: the first pause when nothing is stale; 1 s
+
+	Source SourceOptions
+	Log    *slog.Logger // a line for each shard begun, built, failed, and each snapshot tried again; nil: none
 }
 
 // Check fills in defaults and returns an error that names the option out of range.
@@ -39,6 +46,9 @@ func (o *Options) Check() error {
 	if o.Poll == 0 {
 		o.Poll = time.Second
 	}
+	if o.MinRate == 0 {
+		o.MinRate = 1 << 20
+	}
 	switch {
 	case o.Design != "manual":
 		return fmt.Errorf("design %q: there is manual", o.Design)
@@ -52,10 +62,14 @@ func (o *Options) Check() error {
 		return fmt.Errorf("%d retries: want 0 to 100", o.Retries)
 	case o.Timeout < 0:
 		return fmt.Errorf("timeout %v: want 0 or more", o.Timeout)
+	case o.MinRate < 0:
+		return fmt.Errorf("least rate of %d bytes per second: want more than 0", o.MinRate)
 	case o.Poll < 0:
 		return fmt.Errorf("poll pause %v: want more than 0", o.Poll)
+	case o.Source.ReserveSmall > 0 && (o.Automatic || o.Design != "manual"):
+		return errors.New("builders can be reserved for small shards in the manual design only")
 	}
-	return nil
+	return o.Source.check(o.Builders)
 }
 
 // Build is one build: a pipeline of some design over some work. It is a [stage.Stage].
@@ -65,7 +79,8 @@ type Build struct {
 	Work    Work
 	Meter   *Meter
 
-	source *source
+	source   *source
+	troubles troubles
 }
 
 // New wires a build. It returns the error of [Options.Check].
@@ -74,6 +89,7 @@ func New(work Work, meter *Meter, options Options) (*Build, error) {
 		return nil, err
 	}
 	b := &Build{Options: options, Work: work, Meter: meter}
+	b.troubles.watch = options.Watch
 	b.source = newSource(b)
 	b.Pipeline = stage.NewPipeline(b.manual()...)
 	return b, nil

@@ -35,9 +35,9 @@ func (b *Build) manual() []stage.Stage {
 			}),
 			stage.OnTerminate(own.terminate))
 		if o.Automatic {
-			pieces[i].SubscribeTo(b.source.stage, stage.MaxDemand(1))
+			pieces[i].SubscribeTo(b.source.to(i), stage.MaxDemand(1))
 		} else {
-			pieces[i].SubscribeTo(b.source.stage, stage.Manual())
+			pieces[i].SubscribeTo(b.source.to(i), stage.Manual())
 		}
 		stages = append(stages, pieces[i])
 	}

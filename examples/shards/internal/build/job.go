@@ -12,7 +12,8 @@ import (
 // job is one shard on its way from the source to its file. The fields below the line are owned by the builder stage that
 // took it; workers reach them by a call into that stage.
 type job struct {
-	task *Task
+	task     *Task
+	reserved bool // for a builder of small shards
 
 	given atomic.Bool // given up: pieces that have not begun are answered without opening a body
 
@@ -46,6 +47,7 @@ func (s *builder) take(ctx context.Context, jobs []*job, from *stage.Subscriptio
 	var pieces []*piece
 	for _, j := range jobs {
 		s.b.Meter.shardTaken(j.task)
+		s.b.log().Info("building", "shard", j.task.Shard, "attempt", s.b.troubles.attempt(j.task.Shard), "missing", len(j.task.Snapshots), "reason", j.task.Reason)
 		j.builder, j.from, j.left = s, from, len(j.task.Snapshots)
 		owner, err := s.b.Work.Begin(ctx, j.task)
 		if err != nil {
@@ -79,7 +81,7 @@ func (s *builder) answered(p *piece, result Result, err error) error {
 		}
 	}
 	if err != nil && j.err == nil {
-		j.err = fmt.Errorf("shard %q, snapshot %q: %w", j.task.Shard, p.name(), err)
+		j.err = &SnapshotError{Shard: j.task.Shard, Snapshot: p.name(), Err: err}
 		j.given.Store(true)
 	}
 	if j.left--; j.left > 0 {
@@ -104,8 +106,7 @@ func (s *builder) end(ctx context.Context, j *job) error {
 		return j.err // aborted: it is neither built nor failed
 	}
 	delete(s.jobs, j)
-	s.b.Meter.shardLeft(j.task, j.err)
-	s.b.source.left(j, j.err)
+	s.b.left(j.task, j.err)
 	if s.b.Options.Automatic {
 		return j.from.Release(1)
 	}
