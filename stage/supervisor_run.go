@@ -74,7 +74,8 @@ func newSupervision(ctx context.Context, s *Supervisor, specs []memberSpec, pare
 	r.box.Init()
 	r.plan = plan{strategy: s.conf.strategy, restarted: intensity{max: r.policy.max, within: r.policy.within}}
 	if r.policy.pause.first > 0 {
-		r.plan.pause = r.policy.backoff
+		draw := hop.Draw(ctx)
+		r.plan.pause = func(n int) time.Duration { return r.policy.backoff(n, draw) }
 	}
 	for i, m := range specs {
 		k := &keeping{of: r, index: i, mode: m.mode, fresh: m.fresh != nil}

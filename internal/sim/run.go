@@ -41,7 +41,7 @@ func Run(t *testing.T, o Options, write func(line string)) (result Result) {
 			w.trace.turn(waiting[i])
 			return i
 		})
-		w.sched.Idle = w.quiescent
+		w.sched.Idle, w.sched.Random = w.quiescent, w.rng.Int64N
 		w.run()
 		result.Hash, result.Violations = w.trace.sum, w.violations
 	})
