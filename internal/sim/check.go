@@ -24,7 +24,7 @@ func (w *world) quiescent() {
 			}
 			w.violate("ledger: %s", fault)
 		}
-		if n.life == nil || !s.Running {
+		if n.life == nil || !s.Running || n.life.terminated || n.life.dead { // a run may not have come to its OnInit
 			continue
 		}
 		w.seen(n, s)
@@ -118,6 +118,7 @@ func (n *node) parked(s stage.Stats) {
 	for _, u := range s.Upstreams {
 		n.parkedInput(s, u)
 	}
+	n.connected(s)
 	if n.in != nil && n.out == nil && s.Input.Queued > 0 && !n.outlives(s) {
 		n.w.violate("%s waits, with %d events to begin", n.name, s.Input.Queued)
 	}
@@ -138,7 +139,7 @@ func (n *node) parkedInput(s stage.Stats, u stage.SubscriptionStats) {
 		w.violate("%s waits, with %d events of %s in its mailbox", n.name, u.InMailbox, u.Producer)
 	}
 	t := w.tieOf(u)
-	if u.Manual || t.sub == nil || !t.subscribed || t.cancelled {
+	if u.Manual || t.sub == nil || !t.subscribed || t.cancelled || t.life != n.life {
 		return
 	}
 	switch n.o.Kind {
@@ -230,6 +231,9 @@ func (n *node) parkedOutput(s stage.Stats) {
 	if n.in != nil && s.Input.Queued > 0 && n.o.Kind != Limiter && n.o.Kind != Expander && !n.done {
 		w.violate("%s waits, with %d events to begin and demand for %d (A11)", n.name, s.Input.Queued, open)
 	}
+	if n.before != nil && w.inside() { // it may not have been released
+		return
+	}
 	if n.done || n.stopped || !w.started && w.o.Layout != Apart {
 		return
 	}
@@ -257,7 +261,7 @@ func (n *node) parkedOutput(s stage.Stats) {
 func (w *world) atEnd() {
 	var all []stage.Stats
 	comparable := w.byHand == 0 // nobody has sent those
-	for _, n := range w.nodes {
+	for _, n := range append(w.former, w.nodes...) {
 		s := n.stage.Stats()
 		all = append(all, s)
 		n.ended(s)
@@ -265,6 +269,35 @@ func (w *world) atEnd() {
 	for _, in := range w.inputs {
 		comparable = comparable && in.Where == 0 && in.Lag == 0
 	}
+	w.returned()
+	w.groupsGaveUp()
+	if comparable {
+		w.balanced(all)
+	}
+	for _, n := range w.nodes {
+		n.accounted()
+	}
+}
+
+// balanced holds what producers have sent, in all runs, against what consumers have received.
+func (w *world) balanced(all []stage.Stats) {
+	for _, fault := range stagetest.Faults(all...) {
+		w.violate("ledger at the end: %s", fault)
+	}
+	var copies, takenBack, received, handedBack int64
+	for _, s := range all {
+		copies += s.Output.Copies + s.Earlier.Output.Copies
+		takenBack += s.Output.TakenBack + s.Earlier.Output.TakenBack
+		received += s.Input.Received + s.Earlier.Input.Received
+		handedBack += s.Input.HandedBack + s.Earlier.Input.HandedBack
+	}
+	if refused := takenBack - handedBack; copies != received+refused || refused < 0 {
+		w.violate("over all stages: %d dispatched, %d received, %d taken back, %d handed back", copies, received, takenBack, handedBack)
+	}
+}
+
+// returned looks at what the runs have returned.
+func (w *world) returned() {
 	for _, r := range w.runs {
 		if !w.legal(r.err) {
 			w.violate("%s: Run returned what nobody made: %v", r.name, r.err)
@@ -272,14 +305,6 @@ func (w *world) atEnd() {
 		if r.err != nil && w.undisturbed() {
 			w.violate("%s: nothing has gone wrong, and Run returned %v", r.name, r.err)
 		}
-	}
-	if comparable {
-		for _, fault := range stagetest.FaultsAtEnd(all...) {
-			w.violate("ledger at the end: %s", fault)
-		}
-	}
-	for i, n := range w.nodes {
-		n.accounted(all[i], all)
 	}
 }
 
@@ -322,7 +347,7 @@ func (n *node) ended(s stage.Stats) {
 	case s.Output.Lost > 0 && errors.Is(s.Err, stage.ErrShutdown):
 		w.reach(Abandoned)
 	}
-	if s.Err != nil && w.o.Layout != Apart && w.runs[0].err == nil {
+	if s.Err != nil && w.o.Layout < Apart && w.runs[0].err == nil {
 		w.reach(Spared)
 	}
 }
@@ -337,25 +362,28 @@ func (n *node) leaves() bool {
 	return false
 }
 
-// accounted holds the events that a stage has emitted, if each goes to one, against what became of them.
-func (n *node) accounted(s stage.Stats, all []stage.Stats) {
+// accounted holds the events that a stage has emitted, in all its runs, if each goes to one, against what became of them.
+func (n *node) accounted() {
 	if n.out == nil || n.o.Dispatch == Broadcast {
 		return
 	}
-	out := s.Output
-	known := int64(len(n.begun)) + out.Discarded + out.Dropped + out.Lost
+	s := n.stage.Stats()
+	out, before := s.Output, s.Earlier.Output
+	emitted := out.Emitted + before.Emitted
+	known := int64(len(n.begun)) + out.Discarded + before.Discarded + out.Dropped + before.Dropped + out.Lost + before.Lost
 	var unbegun int64 // at most so many ended at a consumer without having been given to its callback
-	for i, c := range n.w.nodes {
+	for _, c := range append(n.w.former, n.w.nodes...) {
 		if c.in == nil {
 			continue
 		}
-		unbegun += all[i].Input.Lost
+		s := c.stage.Stats()
+		unbegun += s.Input.Lost + s.Earlier.Input.Lost
 		if c.o.Kind == Each || c.o.Kind == Children {
-			unbegun += all[i].Input.Failed
+			unbegun += s.Input.Failed + s.Earlier.Input.Failed
 		}
 	}
-	if known > out.Emitted || known+unbegun < out.Emitted {
-		n.w.violate("%s has emitted %d events: %d were begun, at most %d lost without; %+v", n.name, out.Emitted, len(n.begun), unbegun, out)
+	if known > emitted || known+unbegun < emitted {
+		n.w.violate("%s has emitted %d events: %d were begun, at most %d lost without; %+v, before %+v", n.name, emitted, len(n.begun), unbegun, out, before)
 	}
 }
 
@@ -396,7 +424,7 @@ func (n *node) lingers() bool {
 	}
 	alone := true
 	for _, t := range n.w.order {
-		if t.from != n || !t.subscribed || t.cancelled || t.gone {
+		if t.from != n || !t.subscribed || t.cancelled || t.gone || t.life != t.to.life {
 			continue
 		}
 		alone = false

@@ -59,6 +59,13 @@ const (
 	Swizzled
 	Waiting
 	Saturated
+	MemberAgain
+	SupervisorAgain
+	RestartedTogether
+	BackedOff
+	FactoryAgain
+	GaveUp
+	SecondRun
 	states
 )
 
@@ -70,6 +77,8 @@ var stateNames = [states]string{
 	"partition without owner", "dropped", "broadcast's hand back lost", "stop with buffer", "stop's deadline", "spared", "abandoned",
 	"push refused", "call given up", "call too late", "call cycle", "self call", "child again", "child stopped", "restart while draining",
 	"dead letter", "intensity", "expansion cut", "swizzled", "waiting for a source", "saturated",
+	"member started again", "supervisor started again", "members restarted together", "restart after a pause", "factory called again",
+	"supervisor gave up", "second run",
 }
 
 func (s State) String() string { return stateNames[s] }

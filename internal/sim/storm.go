@@ -275,6 +275,7 @@ func (w *world) accumulate(who string) {
 	w.trace.add(who, "%s accumulates", n.name)
 	if n.modes.Accumulate() == nil {
 		n.accumulating, n.replays = true, true
+		n.earlyMode = n.life != nil && (n.life.terminated || n.life.dead)
 	}
 	w.sleep(who, 20)
 	n.forward(who)
@@ -288,7 +289,7 @@ func (n *node) forward(who string) {
 	}
 	n.w.trace.add(who, "%s forwards", n.name)
 	if n.modes.Forward() == nil {
-		n.accumulating = false
+		n.accumulating, n.earlyMode = false, false
 	}
 }
 

@@ -11,7 +11,9 @@ import (
 // tie is one subscription as callbacks and messages have shown it.
 type tie struct {
 	sub      *stage.Subscription
+	at       int // of in, among all
 	in       *InputOptions
+	life     *life // of the consumer, in which it was made
 	from, to *node
 	max, min int64 // the largest max, and the min that holds
 	changed  bool  // SetDemand was called
@@ -42,7 +44,7 @@ func (w *world) tie(sub *stage.Subscription) *tie {
 		at = 0
 	}
 	in := &w.inputs[at]
-	t := &tie{sub: sub, in: in, from: w.nodes[in.From], to: w.nodes[in.To], max: int64(in.Max), min: int64(in.Min)}
+	t := &tie{sub: sub, at: at, in: in, from: w.nodes[in.From], to: w.nodes[in.To], max: int64(in.Max), min: int64(in.Min)}
 	if t.from.name != sub.Producer() || t.to.name != sub.Consumer() {
 		w.violate("a subscription %s → %s has the label of %s → %s", sub.Producer(), sub.Consumer(), t.from.name, t.to.name)
 	}
@@ -80,12 +82,13 @@ func (n *node) enter(what string) {
 		if n.life != nil && !n.life.terminated && !n.life.dead {
 			w.violate("%s: OnInit again before OnTerminate", n.name)
 		}
-		n.life = &life{}
+		n.lives()
 	case n.life == nil || n.life.terminated || n.life.dead:
 		w.violate("%s: %s outside of OnInit and OnTerminate", n.name, what)
-		n.life = &life{}
+		n.lives()
 	case what == "OnTerminate":
-		n.life.terminated = true
+		w.tick++
+		n.life.terminated, n.life.over = true, w.tick
 	case n.life.aborted:
 		w.violate("%s: %s after Abort has returned (E8)", n.name, what)
 	}
@@ -287,7 +290,8 @@ func (n *node) onSubscribe(_ context.Context, sub *stage.Subscription) error {
 	if t.subscribed {
 		n.w.violate("%s: OnSubscribe again for %s", n.name, sub.Producer())
 	}
-	t.subscribed = true
+	t.subscribed, t.life = true, n.life
+	n.life.said[t.at] = true
 	return n.call("OnSubscribe", func() error {
 		if t.in.Manual {
 			_ = sub.Ask(1 + n.w.below(t.in.Max))
@@ -303,6 +307,7 @@ func (n *node) onCancel(sub *stage.Subscription, c stage.Cancellation) error {
 		n.w.violate("%s: OnCancel again for %s", n.name, sub.Producer())
 	}
 	t.cancelled = true
+	n.life.said[t.at] = true
 	n.w.trace.add(n.name, "%v by %s%s", c.Kind, sub.Producer(), said(c.Reason))
 	if errors.Is(c.Reason, stage.ErrLagging) {
 		n.w.reach(Lagging)

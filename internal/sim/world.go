@@ -32,12 +32,18 @@ type world struct {
 	ties   map[*stage.Subscription]*tie
 	order  []*tie // as they came to be known
 	runs   []*running
+	groups []*group // of a supervised layout
+	former []*node  // of factories: those before the present ones
+	tick   int      // counts beginnings and ends of lives
 
 	calm       bool // faults have ended
 	started    bool // a source has been asked
 	disturbed  bool // something has failed, was cancelled, stopped or aborted
 	ending     bool // the director has begun to end it
 	over       bool // all runs have returned
+	stopping   bool // Stop was called on everything
+	aborted    bool // Abort of everything has returned
+	second     bool // it is the second run of everything
 	byHand     int  // children started by hand
 	violations []string
 }
@@ -68,9 +74,14 @@ type node struct {
 	after, afterDone int // DoAfter and TellAfter: the number of the last one posted, and of the last one done
 	stall            chan struct{}
 
+	member int   // of a group: its position
+	keptIn int   // the run of its supervisor in which it began last
+	before *life // the run before this one
+
 	inside       string // the callback in progress
 	life         *life  // the run in progress, or the last one
 	accumulating bool
+	earlyMode    bool // Accumulate was called between two lives
 	replays      bool // it has accumulated: what was emitted first is not what is sent first
 	done         bool // a callback has returned ErrDone, or the source has nothing more
 	stopped      bool // Stop has been called
@@ -108,12 +119,14 @@ type (
 
 // life is one run of a stage, as its callbacks have seen it.
 type life struct {
-	terminated bool
-	dead       bool  // OnInit failed: nothing follows
-	aborted    bool  // Abort has returned
-	emitted    int64 // returned by callbacks
-	begun      int64 // given to the events callback
-	discarded  int64 // given to OnDiscard
+	began, over int // ticks
+	terminated  bool
+	dead        bool         // OnInit failed: nothing follows
+	aborted     bool         // Abort has returned
+	emitted     int64        // returned by callbacks
+	begun       int64        // given to the events callback
+	discarded   int64        // given to OnDiscard
+	said        map[int]bool // of which declared subscriptions OnSubscribe or OnCancel was told
 }
 
 // running is one call of Run.
