@@ -322,6 +322,9 @@ func (s *Supervisor) open(ctx context.Context, parent *scope) (controller, error
 	}
 	s.runs++
 	r := newSupervision(ctx, s, s.specs[:len(s.specs):len(s.specs)], parent)
+	if s.current != nil {
+		r.past = s.current.made()
+	}
 	s.run, s.current = r, r
 	s.mu.Unlock()
 	if err := r.open(); err != nil {

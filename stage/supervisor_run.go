@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ type supervision struct {
 	parent *scope          // read-only
 	number int             // which run of the supervisor it is; read-only
 	policy *childPolicy    // read-only
+	past   []Stage         // what factories made in the run before; read-only
 
 	box   mailbox.Box[*scope] // the runs of members that have ended
 	turn  func()              // waits for the turn of the goroutine (internal/hop)
@@ -95,6 +97,7 @@ func (r *supervision) open() error {
 				<-s.done
 			}
 			r.forsakeAll()
+			r.forsakePast()
 			r.mu.Lock()
 			r.result, r.over = &ending{reason: err}, time.Now()
 			r.mu.Unlock()
@@ -247,7 +250,17 @@ func (r *supervision) release() {
 	r.mu.Lock()
 	r.released = true
 	r.mu.Unlock()
+	r.forsakePast()
 	r.box.Ring()
+}
+
+// forsakePast gives up what factories made in the run before, as that is replaced now.
+func (r *supervision) forsakePast() {
+	for _, s := range r.past {
+		if !slices.Contains(r.made(), s) {
+			forsake(s, true)
+		}
+	}
 }
 
 // abort ends all members at once, and none is started any more.

@@ -315,6 +315,16 @@ func (w *world) undisturbed() bool {
 			return false
 		}
 	}
+	for i := range w.o.Groups { // the end of a member may be one too many
+		if w.o.Groups[i].Mode == stage.RestartPermanent {
+			return false
+		}
+	}
+	for i := range w.o.Stages {
+		if w.o.Stages[i].Mode == stage.RestartPermanent {
+			return false
+		}
+	}
 	return !w.disturbed
 }
 

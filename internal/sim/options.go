@@ -214,8 +214,11 @@ func OptionsOf(seed uint64, mode Mode) Options {
 func (o *Options) supervise(d draw) {
 	for i := range 1 + d.below(4) {
 		g := GroupOptions{
-			Parent: d.below(max(1, i)), Mode: d.mode(o), Pipeline: i > 0 && d.once(4), Strategy: stage.Strategy(d.below(3)),
+			Parent: d.below(max(1, i)), Mode: d.mode(o, false), Pipeline: i > 0 && d.once(4), Strategy: stage.Strategy(d.below(3)),
 			Restarts: []int{0, 2, 5, 100}[d.below(4)], Within: []time.Duration{5 * time.Millisecond, time.Second}[d.below(2)],
+		}
+		if o.Ending == Natural { // there must be an end of it
+			g.Within = time.Hour
 		}
 		for i > 0 && o.Groups[g.Parent].Pipeline && d.once(2) {
 			g.Parent = d.below(i)
@@ -231,16 +234,19 @@ func (o *Options) supervise(d draw) {
 	}
 	for i := range o.Stages {
 		s := &o.Stages[i]
-		s.Group, s.Mode = d.below(len(o.Groups)), d.mode(o)
+		s.Group, s.Mode = d.below(len(o.Groups)), d.mode(o, s.Kind.sink())
 		s.Fresh = s.Kind.sink() && d.once(4) && !o.Groups[s.Group].Pipeline
 	}
 }
 
-// mode draws how a member is restarted; mostly after a failure. One that always is would end by no completion.
-func (d draw) mode(o *Options) stage.RestartMode {
+// mode draws how a member is restarted; mostly after a failure. One that always is would end by no completion, and the
+// consumers of a temporary one would be started again and again.
+func (d draw) mode(o *Options, sink bool) stage.RestartMode {
 	switch d.below(5) {
 	case 0:
-		return stage.RestartTemporary
+		if sink || o.Ending != Natural {
+			return stage.RestartTemporary
+		}
 	case 1:
 		if o.Ending != Natural {
 			return stage.RestartPermanent
