@@ -504,6 +504,27 @@ func TestSupervisorAddFuncInASupervisorThatRunsAgain(t *testing.T) {
 	})
 }
 
+// A member ends before the consumer that waits for it has subscribed, and that goes as well: in its next run the member
+// has nobody to wait for (R2). Found by the simulator.
+func TestSupervisorOfAProducerWhoseConsumerHasGoneMeanwhile(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		source := silent(stage.Name("source"))
+		sup := stage.NewSupervisor(quiet, stage.OneForOne, stage.Backoff(2*time.Second, 2*time.Second))
+		sup.Add(source)
+		gate := stage.NewConsumer(func(context.Context, []int, *stage.Subscription) error { return nil }, stage.Name("gate"),
+			stage.OnInit(func(context.Context) error { source.Abort(errBoom); time.Sleep(500 * time.Millisecond); return nil }))
+		gate.SubscribeTo(source)
+		sup.Add(gate)
+		run := start(t.Context(), sup)
+		time.Sleep(600 * time.Millisecond)
+		require.Len(t, gate.Stats().Upstreams, 1, "it waits")
+		require.NoError(t, gate.Tell(func(context.Context) error { return stage.ErrDone }))
+		require.NoError(t, run.wait(t))
+		require.Equal(t, 2, source.Stats().Runs)
+		closed(t, sup)
+	})
+}
+
 // A stage of a pipeline failed, and the pipeline went on without it and completed: it is not started again, and who
 // waits for that stage is let go. Found by the simulator.
 func TestSupervisorOfAPipelineThatWentOn(t *testing.T) {

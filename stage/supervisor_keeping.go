@@ -151,6 +151,9 @@ func (h *handle) expectNoMore(from *handle) {
 		src.mu.Lock()
 		delete(src.expected, h)
 		run, _ := src.run.(interface{ recheck() })
+		if src.run == nil {
+			src.served = src.endedIn // the next run counts it as one that it had
+		}
 		src.mu.Unlock()
 		if run != nil {
 			run.recheck()

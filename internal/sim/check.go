@@ -12,6 +12,7 @@ import (
 
 // quiescent is called when nothing moves: every stage is parked, or in a callback that waits.
 func (w *world) quiescent() {
+	w.within()
 	for _, n := range w.nodes {
 		if n.quiet {
 			continue
@@ -165,7 +166,10 @@ func (n *node) parkedInput(s stage.Stats, u stage.SubscriptionStats) {
 
 // open is how many events the stage's subscribers have asked for and could be sent, as far as that is known:
 // 0 may be too little, never too much.
-func (n *node) open(s stage.Stats) int64 {
+func (n *node) open(s stage.Stats) int64 { return n.openBut(s, n.w.blocked()) }
+
+// openBut is open, when those with these labels wait for room in a budget.
+func (n *node) openBut(s stage.Stats, blocked map[string]bool) int64 {
 	var sum, least, largest int64
 	least = -1
 	parts := map[int]int64{}
@@ -174,6 +178,12 @@ func (n *node) open(s stage.Stats) int64 {
 			continue
 		}
 		open := d.Asked - d.Sent
+		if blocked[d.Label] {
+			if n.o.Dispatch == Broadcast {
+				return 0
+			}
+			open = 0
+		}
 		sum += open
 		if sum < 0 {
 			sum = 1<<63 - 1
@@ -205,7 +215,7 @@ func (n *node) open(s stage.Stats) int64 {
 // most is how many events the subscribers have asked for at the most: what they ask may be on its way.
 func (n *node) most(s stage.Stats) int64 {
 	if n.o.Dispatch == Broadcast {
-		return n.open(s)
+		return n.openBut(s, nil)
 	}
 	var sum int64
 	for _, d := range s.Downstreams {
@@ -271,6 +281,7 @@ func (w *world) atEnd() {
 	}
 	w.returned()
 	w.groupsGaveUp()
+	w.paid()
 	if comparable {
 		w.balanced(all)
 	}

@@ -64,6 +64,7 @@ type Options struct {
 	Nested   int            // how many stages the inner pipeline has
 	Again    bool           // when all has ended, it is run once more
 	Groups   []GroupOptions // of a supervised layout: the first one is the supervisor of all
+	Budgets  []BudgetOptions
 	Stages   []StageOptions
 	Inputs   []InputOptions // of all stages; the label of a subscription is its index
 }
@@ -111,6 +112,9 @@ type InputOptions struct {
 	Part     int
 	Lag      int
 	Policy   stage.LagPolicy
+
+	Budget    int  // the number of it, from 1; 0: none
+	Duplicate bool // AllowDuplicate
 }
 
 // Kind says what a stage is.
@@ -198,6 +202,7 @@ func OptionsOf(seed uint64, mode Mode) Options {
 	if o.Layout == Supervised {
 		o.supervise(d)
 	}
+	o.budgets(d)
 	for i := range o.Stages {
 		s := &o.Stages[i]
 		if s.KeepRunning && o.Ending == Natural {
@@ -311,6 +316,11 @@ func (o *Options) subscribe(d draw, to, most int) {
 	d.Rand.Shuffle(len(sources), func(i, j int) { sources[i], sources[j] = sources[j], sources[i] })
 	for _, from := range sources[:1+d.below(min(most, len(sources)))] {
 		o.addInput(d.input(o, from, to))
+		if d.once(8) && o.Stages[from].Dispatch != Broadcast {
+			again := d.input(o, from, to)
+			again.Duplicate = true
+			o.addInput(again)
+		}
 	}
 }
 
@@ -370,6 +380,9 @@ func (o Options) String() string {
 		fmt.Fprintf(&b, "  group %d in %d: mode %d pipeline %t %v, %d restarts in %v, pause %v to %v\n",
 			i, g.Parent, g.Mode, g.Pipeline, g.Strategy, g.Restarts, g.Within, g.Pause, g.Most)
 	}
+	for i, budget := range o.Budgets {
+		fmt.Fprintf(&b, "  %d: %v\n", i+1, budget)
+	}
 	for i, s := range o.Stages {
 		fmt.Fprintf(&b, "  %s", o.name(i))
 		switch {
@@ -388,7 +401,7 @@ func (o Options) String() string {
 		for _, at := range s.Inputs {
 			in := o.Inputs[at]
 			fmt.Fprintf(&b, "    ← %s max %d min %d manual %t cancel %d", o.name(in.From), in.Max, in.Min, in.Manual, in.Cancel)
-			fmt.Fprintf(&b, " where %d part %d lag %d/%d\n", in.Where, in.Part, in.Lag, in.Policy)
+			fmt.Fprintf(&b, " where %d part %d lag %d/%d budget %d duplicate %t\n", in.Where, in.Part, in.Lag, in.Policy, in.Budget, in.Duplicate)
 		}
 	}
 	return b.String()

@@ -66,6 +66,14 @@ const (
 	FactoryAgain
 	GaveUp
 	SecondRun
+	BudgetWaited
+	Overdrawn
+	WentAlone
+	LimitCut
+	Adjusted
+	WeighFailed
+	HolderFailed
+	Duplicated
 	states
 )
 
@@ -78,7 +86,8 @@ var stateNames = [states]string{
 	"push refused", "call given up", "call too late", "call cycle", "self call", "child again", "child stopped", "restart while draining",
 	"dead letter", "intensity", "expansion cut", "swizzled", "waiting for a source", "saturated",
 	"member started again", "supervisor started again", "members restarted together", "restart after a pause", "factory called again",
-	"supervisor gave up", "second run",
+	"supervisor gave up", "second run", "waited for a budget", "budget overdrawn", "heavier than its budget", "limit below what is in use", "weight corrected",
+	"weighing failed", "a holder failed", "subscribed twice",
 }
 
 func (s State) String() string { return stateNames[s] }

@@ -10,6 +10,7 @@ import (
 func (w *world) build() {
 	w.ties = map[*stage.Subscription]*tie{}
 	w.inputs = append(w.inputs, w.o.Inputs...)
+	w.makeBudgets()
 	for i := range w.o.Stages {
 		n := w.newNode(i)
 		w.nodes = append(w.nodes, n)
@@ -51,6 +52,9 @@ func (w *world) subscription(at int) (stage.Source[event], []stage.SubscribeOpti
 	if in.Manual {
 		opts = append(opts, stage.Manual())
 	}
+	if in.Duplicate {
+		opts = append(opts, stage.AllowDuplicate())
+	}
 	switch w.nodes[in.From].o.Dispatch {
 	case Broadcast:
 		if in.Where > 0 {
@@ -61,6 +65,9 @@ func (w *world) subscription(at int) (stage.Source[event], []stage.SubscribeOpti
 		}
 	case Partition:
 		src = stage.Partition(src, in.Part)
+	}
+	if in.Budget > 0 {
+		src = w.charge(in, src)
 	}
 	return src, opts
 }

@@ -275,6 +275,7 @@ func (n *node) options() []stage.Option {
 		}),
 		stage.OnTerminate(func(reason error) {
 			w.trace.add(n.name, "ends%s", said(reason))
+			n.leavesCharged(reason)
 			_ = n.call("OnTerminate", nil)
 		}),
 	}
@@ -289,6 +290,11 @@ func (n *node) onSubscribe(_ context.Context, sub *stage.Subscription) error {
 	t := n.w.tie(sub)
 	if t.subscribed {
 		n.w.violate("%s: OnSubscribe again for %s", n.name, sub.Producer())
+	}
+	for _, other := range n.w.order {
+		if other != t && other.from == t.from && other.to == n && other.life == n.life && !other.cancelled {
+			n.w.reach(Duplicated)
+		}
 	}
 	t.subscribed, t.life = true, n.life
 	n.life.said[t.at] = true

@@ -27,14 +27,15 @@ type world struct {
 	trace  trace
 	states *States
 
-	nodes  []*node
-	inputs []InputOptions // those of the options, and of subscriptions made later
-	ties   map[*stage.Subscription]*tie
-	order  []*tie // as they came to be known
-	runs   []*running
-	groups []*group // of a supervised layout
-	former []*node  // of factories: those before the present ones
-	tick   int      // counts beginnings and ends of lives
+	nodes   []*node
+	inputs  []InputOptions // those of the options, and of subscriptions made later
+	ties    map[*stage.Subscription]*tie
+	order   []*tie // as they came to be known
+	runs    []*running
+	groups  []*group // of a supervised layout
+	budgets []*budget
+	former  []*node // of factories: those before the present ones
+	tick    int     // counts beginnings and ends of lives
 
 	calm       bool // faults have ended
 	started    bool // a source has been asked
