@@ -146,7 +146,7 @@ func (w *world) holds(use stage.BudgetUse) {
 		}
 		for _, u := range n.stage.Stats().Upstreams {
 			has := u.Sent - u.Finished // and those whose children failed
-			if u.Label == use.Label && u.Refused == 0 && has != use.Events && (n.o.Kind != Children || has < use.Events) {
+			if u.Label == use.Label && u.Refused == 0 && u.Sent > 0 && has != use.Events && (n.o.Kind != Children || has < use.Events) {
 				w.violate("%s is charged for %d events of %s, and has %d", n.name, use.Events, use.Producer, has)
 			}
 		}

@@ -105,7 +105,7 @@ func (n *node) counted(s stage.Stats) {
 			n.w.violate("%s: %d emitted, its callbacks have returned %d", n.name, out.Emitted, n.life.emitted)
 		}
 	}
-	begun := in.Handled + in.Failed + in.InHand
+	begun := in.Handled + in.Failed + in.InHand + in.Late
 	if n.in != nil && (n.life.begun > begun+in.Lost || n.o.Kind != Each && n.o.Kind != Children && n.life.begun < begun) {
 		n.w.violate("%s: its callback was given %d events, of %+v", n.name, n.life.begun, in)
 	}
@@ -343,12 +343,18 @@ func (w *world) undisturbed() bool {
 func (n *node) ended(s stage.Stats) {
 	w := n.w
 	switch {
-	case n.life != nil && !n.life.terminated && !n.life.dead:
+	case n.life != nil && !n.life.terminated && !n.life.dead && !n.life.abandoned:
 		w.violate("%s: OnInit without OnTerminate", n.name)
 	case s.Running:
 		w.violate("%s still runs", n.name)
 	case !w.legal(s.Err):
 		w.violate("%s ended with what nobody made: %v", n.name, s.Err)
+	}
+	if s.Output.LateResults > 0 {
+		w.reach(LateResult)
+	}
+	if s.Input.Late > 0 {
+		w.reach(LateInput)
 	}
 	if errors.Is(s.Err, stage.ErrIntensity) {
 		w.reach(Intensity)
@@ -398,7 +404,7 @@ func (n *node) accounted() {
 			continue
 		}
 		s := c.stage.Stats()
-		unbegun += s.Input.Lost + s.Earlier.Input.Lost
+		unbegun += s.Input.Lost + s.Earlier.Input.Lost + s.Input.Late + s.Earlier.Input.Late
 		if c.o.Kind == Each || c.o.Kind == Children {
 			unbegun += s.Input.Failed + s.Earlier.Input.Failed
 		}
@@ -419,7 +425,7 @@ func (w *world) legal(err error) bool {
 	}
 	for _, made := range []error{
 		errBoom, errCancelled, stage.ErrShutdown, stage.ErrKilled, stage.ErrRefused, stage.ErrNoStage, stage.ErrLagging, stage.ErrIntensity,
-		context.DeadlineExceeded, stage.ErrEnded,
+		context.DeadlineExceeded, stage.ErrEnded, stage.ErrStuck,
 	} {
 		if errors.Is(err, made) {
 			return true
@@ -445,7 +451,7 @@ func (n *node) lingers() bool {
 	}
 	alone := true
 	for _, t := range n.w.order {
-		if t.from != n || !t.subscribed || t.cancelled || t.gone || t.life != t.to.life {
+		if t.from != n || !t.subscribed || t.cancelled || t.gone || t.life != t.to.life || t.life.terminated || t.life.dead {
 			continue
 		}
 		alone = false

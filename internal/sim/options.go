@@ -55,9 +55,11 @@ type Options struct {
 	Layout   Layout
 	Schedule Schedule
 	Ending   Ending
-	Observed bool           // messages are watched; else only callbacks and Stats
-	Faults   int            // a callback fails once in so many times; 0: never
-	Naps     int            // a callback sleeps once in so many times
+	Observed bool // messages are watched; else only callbacks and Stats
+	Faults   int  // a callback fails once in so many times; 0: never
+	Naps     int  // a callback sleeps once in so many times
+	Stuck    int  // a callback sleeps for long once in so many times, whatever its context says; 0: never
+	Grace    time.Duration
 	Meddlers int            // goroutines that do things from outside
 	Steps    int            // how many each of them does
 	Storm    time.Duration  // from the beginning to the ending, or to the end of faults
@@ -203,6 +205,10 @@ func OptionsOf(seed uint64, mode Mode) Options {
 		o.supervise(d)
 	}
 	o.budgets(d)
+	o.Grace = stage.DefaultGrace
+	if d.once(5) {
+		o.Stuck, o.Grace = 20+d.below(100), time.Duration(10+d.below(30))*time.Millisecond
+	}
 	for i := range o.Stages {
 		s := &o.Stages[i]
 		if s.KeepRunning && o.Ending == Natural {
@@ -374,8 +380,8 @@ func (d draw) input(o *Options, from, to int) InputOptions {
 // String prints the options, a stage per line.
 func (o Options) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d %v: %v, schedule %v, ending %v after %v, faults 1/%d, naps 1/%d, %d meddlers × %d, observed %t, again %t\n",
-		o.Seed, o.Mode, o.Layout, o.Schedule, o.Ending, o.Storm, o.Faults, o.Naps, o.Meddlers, o.Steps, o.Observed, o.Again)
+	fmt.Fprintf(&b, "seed %d %v: %v, schedule %v, ending %v after %v, faults 1/%d, naps 1/%d, %d meddlers × %d, observed %t, again %t, stuck 1/%d, grace %v\n",
+		o.Seed, o.Mode, o.Layout, o.Schedule, o.Ending, o.Storm, o.Faults, o.Naps, o.Meddlers, o.Steps, o.Observed, o.Again, o.Stuck, o.Grace)
 	for i, g := range o.Groups {
 		fmt.Fprintf(&b, "  group %d in %d: mode %d pipeline %t %v, %d restarts in %v, pause %v to %v\n",
 			i, g.Parent, g.Mode, g.Pipeline, g.Strategy, g.Restarts, g.Within, g.Pause, g.Most)

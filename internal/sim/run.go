@@ -73,6 +73,7 @@ func (w *world) direct() {
 		w.repeat()
 	}
 	w.over = true
+	w.settled()
 }
 
 // finish ends the runs, and reports whether that has worked.

@@ -196,6 +196,8 @@ func (n *node) child(ctx context.Context, e event) error {
 		w.violate("%s: a child begins after Abort has returned", n.name)
 	}
 	who := n.name + " child"
+	w.atWork++
+	defer func() { w.atWork-- }()
 	n.adjustOwn(ctx)
 	w.sleep(who, 10)
 	if w.once(8) {

@@ -74,6 +74,10 @@ const (
 	WeighFailed
 	HolderFailed
 	Duplicated
+	CallbackAbandoned
+	LateResult
+	LateInput
+	StartedStuck
 	states
 )
 
@@ -87,7 +91,7 @@ var stateNames = [states]string{
 	"dead letter", "intensity", "expansion cut", "swizzled", "waiting for a source", "saturated",
 	"member started again", "supervisor started again", "members restarted together", "restart after a pause", "factory called again",
 	"supervisor gave up", "second run", "waited for a budget", "budget overdrawn", "heavier than its budget", "limit below what is in use", "weight corrected",
-	"weighing failed", "a holder failed", "subscribed twice",
+	"weighing failed", "a holder failed", "subscribed twice", "callback abandoned", "late result", "late input", "started while stuck",
 }
 
 func (s State) String() string { return stateNames[s] }

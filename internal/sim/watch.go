@@ -62,7 +62,9 @@ func (n *node) call(what string, work func() error) error {
 			return err
 		}
 	}
+	defer n.late(what)
 	n.nap()
+	n.hang(what)
 	for n.stall != nil {
 		n.w.block(n.name+" stalled", func() { <-n.stall })
 	}
@@ -79,7 +81,7 @@ func (n *node) enter(what string) {
 	case w.over:
 		w.violate("%s: %s after Run has returned", n.name, what)
 	case what == "OnInit":
-		if n.life != nil && !n.life.terminated && !n.life.dead {
+		if n.life != nil && !n.life.terminated && !n.life.dead && !n.life.abandoned {
 			w.violate("%s: OnInit again before OnTerminate", n.name)
 		}
 		n.lives()
@@ -101,6 +103,12 @@ func (n *node) leave() { n.inside = "" }
 func (n *node) emitted(events []event, err error) ([]event, error) {
 	if errors.Is(err, stage.ErrDone) {
 		n.done = true
+	}
+	if n.life.abandoned {
+		for _, e := range events {
+			n.void[e.N] = true
+		}
+		return events, err
 	}
 	if err == nil || errors.Is(err, stage.ErrDone) {
 		n.life.emitted += int64(len(events))
@@ -137,6 +145,9 @@ func (t *tie) beginOne(e event) {
 	if e.From != from.index || e.N < 1 || e.N > from.next {
 		w.violate("%s: event %v came from %s", t.to.name, e, from.name)
 		return
+	}
+	if from.void[e.N] {
+		w.violate("%s: event %v was returned by a callback that had been abandoned", t.to.name, e)
 	}
 	if from.o.Dispatch == Broadcast {
 		if !w.o.Observed && t.to.o.Kind != Children { // they start together
@@ -266,7 +277,7 @@ func said(reason error) string {
 func (n *node) options() []stage.Option {
 	w := n.w
 	list := []stage.Option{
-		stage.Name(n.name), quiet,
+		stage.Name(n.name), quiet, stage.Grace(w.o.Grace),
 		stage.OnInit(func(context.Context) error {
 			err := errPanicked
 			defer func() { n.life.dead = err != nil && !errors.Is(err, stage.ErrDone) }()

@@ -46,6 +46,7 @@ type world struct {
 	aborted    bool // Abort of everything has returned
 	second     bool // it is the second run of everything
 	byHand     int  // children started by hand
+	atWork     int  // children in progress
 	violations []string
 }
 
@@ -92,6 +93,7 @@ type node struct {
 	sent      map[int]bool   // sent to somebody, when messages are watched
 	begun     map[int]bool   // begun by somebody; of a broadcast, by anybody
 	attempted map[event]bool // of a consumer supervisor: its children
+	void      map[int]bool   // returned by a callback that was abandoned
 	lastFresh map[int]int    // by partition: the last event sent for the first time
 }
 
@@ -122,6 +124,7 @@ type (
 type life struct {
 	began, over int // ticks
 	terminated  bool
+	abandoned   bool         // a callback was, and has returned
 	dead        bool         // OnInit failed: nothing follows
 	aborted     bool         // Abort has returned
 	emitted     int64        // returned by callbacks
