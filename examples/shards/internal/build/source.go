@@ -12,10 +12,12 @@ import (
 // demand, each shard is looked at once, and the source is done with the last. With Watch it begins another pass when the last
 // one is over, after a pause when that found nothing.
 //
-// All fields are owned by the source's stage goroutine.
+// What is not read-only is owned by the source's stage goroutine.
 type source struct {
 	b     *Build
 	stage *stage.Producer[*job]
+
+	whole bool // answers with all that it finds, not with the first; set before the run
 
 	listed   bool
 	names    []string             // of this pass, not looked at yet
@@ -49,7 +51,8 @@ func (s *source) init(context.Context) error {
 }
 
 // poll returns the next stale shard as soon as it has found one: it is called again for the others.
-func (s *source) poll(ctx context.Context, _ int) ([]*job, error) {
+func (s *source) poll(ctx context.Context, demand int) ([]*job, error) {
+	var found []*job
 	if !s.listed {
 		names, err := s.b.Work.List(ctx)
 		if err != nil {
@@ -83,13 +86,15 @@ func (s *source) poll(ctx context.Context, _ int) ([]*job, error) {
 			continue
 		}
 		s.inFlight[name] = true
-		return []*job{{task: task}}, nil
+		if found = append(found, &job{task: task}); !s.whole || len(found) == demand {
+			return found, nil
+		}
 	}
 	if !s.b.Options.Watch {
-		return nil, stage.ErrDone
+		return found, stage.ErrDone
 	}
 	s.listed = false
-	return nil, nil
+	return found, nil
 }
 
 // left is told by builders that a shard has left their hands. Safe for concurrent use.
