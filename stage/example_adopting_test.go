@@ -52,7 +52,9 @@ func Example_fanOut() {
 		}
 		return calls.Do(ctx, func(context.Context) error { got = append(got, text); return nil })
 	})
-	calls.OnDeadLetter(func(_ context.Context, id, _ int, err error) { got = append(got, fmt.Sprint("no page ", id, ": ", err)) })
+	calls.OnDeadLetter(func(_ context.Context, id, _ int, err error) {
+		got = append(got, fmt.Sprint("no page ", id, ": ", err))
+	})
 	calls.SubscribeTo(ids, stage.MaxDemand(4))
 
 	err := stage.Run(context.Background(), ids, calls)
