@@ -28,7 +28,7 @@ const kindSupervisor = "supervisor"
 // is about to come back.
 //
 // A member's end counts once by its cause: when a failure takes down consumers through their subscriptions, they are
-// restarted with the stage that failed, and that is one restart. When more are needed than [MaxRestarts] allows, the
+// restarted with the stage that failed, and that is one restart; so it is if that stage itself is not started again. When more are needed than [MaxRestarts] allows, the
 // supervisor stops all members in reverse order and ends with an error that wraps [ErrIntensity] and the last
 // failure. A failure of OnInit at a restart is one more failure; at the first start it ends the supervisor, as it
 // ends a pipeline.
@@ -322,6 +322,9 @@ func (s *Supervisor) open(ctx context.Context, parent *scope) (controller, error
 	}
 	s.runs++
 	r := newSupervision(ctx, s, s.specs[:len(s.specs):len(s.specs)], parent)
+	if s.current != nil {
+		r.past = s.current.made()
+	}
 	s.run, s.current = r, r
 	s.mu.Unlock()
 	if err := r.open(); err != nil {

@@ -74,6 +74,7 @@ func (r *supervision) hear(halted bool) {
 		m.run = nil
 		r.mu.Unlock()
 		i, e := s.tenure.keeping.index, s.end()
+		s.tenure.over.Store(e)
 		if began := r.beganIn(e); began != nil && began != m && !halted {
 			began.held = append(began.held, heldEnd{i, e}) // its own end is about to come
 			continue
@@ -412,6 +413,7 @@ func (r *supervision) conclude() {
 	r.mu.Unlock()
 	r.pass(result)
 	r.forsakeAll()
+	r.forsakePast()
 	r.sup.over(r)
 	r.parent.ended(result, false)
 	close(r.done)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ type supervision struct {
 	parent *scope          // read-only
 	number int             // which run of the supervisor it is; read-only
 	policy *childPolicy    // read-only
+	past   []Stage         // what factories made in the run before; read-only
 
 	box   mailbox.Box[*scope] // the runs of members that have ended
 	turn  func()              // waits for the turn of the goroutine (internal/hop)
@@ -74,7 +76,8 @@ func newSupervision(ctx context.Context, s *Supervisor, specs []memberSpec, pare
 	r.box.Init()
 	r.plan = plan{strategy: s.conf.strategy, restarted: intensity{max: r.policy.max, within: r.policy.within}}
 	if r.policy.pause.first > 0 {
-		r.plan.pause = r.policy.backoff
+		draw := hop.Draw(ctx)
+		r.plan.pause = func(n int) time.Duration { return r.policy.backoff(n, draw) }
 	}
 	for i, m := range specs {
 		k := &keeping{of: r, index: i, mode: m.mode, fresh: m.fresh != nil}
@@ -94,6 +97,7 @@ func (r *supervision) open() error {
 				<-s.done
 			}
 			r.forsakeAll()
+			r.forsakePast()
 			r.mu.Lock()
 			r.result, r.over = &ending{reason: err}, time.Now()
 			r.mu.Unlock()
@@ -246,7 +250,17 @@ func (r *supervision) release() {
 	r.mu.Lock()
 	r.released = true
 	r.mu.Unlock()
+	r.forsakePast()
 	r.box.Ring()
+}
+
+// forsakePast gives up what factories made in the run before, as that is replaced now.
+func (r *supervision) forsakePast() {
+	for _, s := range r.past {
+		if !slices.Contains(r.made(), s) {
+			forsake(s, true)
+		}
+	}
 }
 
 // abort ends all members at once, and none is started any more.

@@ -11,7 +11,9 @@ import (
 // tie is one subscription as callbacks and messages have shown it.
 type tie struct {
 	sub      *stage.Subscription
+	at       int // of in, among all
 	in       *InputOptions
+	life     *life // of the consumer, in which it was made
 	from, to *node
 	max, min int64 // the largest max, and the min that holds
 	changed  bool  // SetDemand was called
@@ -42,7 +44,7 @@ func (w *world) tie(sub *stage.Subscription) *tie {
 		at = 0
 	}
 	in := &w.inputs[at]
-	t := &tie{sub: sub, in: in, from: w.nodes[in.From], to: w.nodes[in.To], max: int64(in.Max), min: int64(in.Min)}
+	t := &tie{sub: sub, at: at, in: in, from: w.nodes[in.From], to: w.nodes[in.To], max: int64(in.Max), min: int64(in.Min)}
 	if t.from.name != sub.Producer() || t.to.name != sub.Consumer() {
 		w.violate("a subscription %s → %s has the label of %s → %s", sub.Producer(), sub.Consumer(), t.from.name, t.to.name)
 	}
@@ -60,7 +62,9 @@ func (n *node) call(what string, work func() error) error {
 			return err
 		}
 	}
+	defer n.late(what)
 	n.nap()
+	n.hang(what)
 	for n.stall != nil {
 		n.w.block(n.name+" stalled", func() { <-n.stall })
 	}
@@ -77,15 +81,16 @@ func (n *node) enter(what string) {
 	case w.over:
 		w.violate("%s: %s after Run has returned", n.name, what)
 	case what == "OnInit":
-		if n.life != nil && !n.life.terminated && !n.life.dead {
+		if n.life != nil && !n.life.terminated && !n.life.dead && !n.life.abandoned {
 			w.violate("%s: OnInit again before OnTerminate", n.name)
 		}
-		n.life = &life{}
+		n.lives()
 	case n.life == nil || n.life.terminated || n.life.dead:
 		w.violate("%s: %s outside of OnInit and OnTerminate", n.name, what)
-		n.life = &life{}
+		n.lives()
 	case what == "OnTerminate":
-		n.life.terminated = true
+		w.tick++
+		n.life.terminated, n.life.over = true, w.tick
 	case n.life.aborted:
 		w.violate("%s: %s after Abort has returned (E8)", n.name, what)
 	}
@@ -98,6 +103,12 @@ func (n *node) leave() { n.inside = "" }
 func (n *node) emitted(events []event, err error) ([]event, error) {
 	if errors.Is(err, stage.ErrDone) {
 		n.done = true
+	}
+	if n.life.abandoned {
+		for _, e := range events {
+			n.void[e.N] = true
+		}
+		return events, err
 	}
 	if err == nil || errors.Is(err, stage.ErrDone) {
 		n.life.emitted += int64(len(events))
@@ -134,6 +145,9 @@ func (t *tie) beginOne(e event) {
 	if e.From != from.index || e.N < 1 || e.N > from.next {
 		w.violate("%s: event %v came from %s", t.to.name, e, from.name)
 		return
+	}
+	if from.void[e.N] {
+		w.violate("%s: event %v was returned by a callback that had been abandoned", t.to.name, e)
 	}
 	if from.o.Dispatch == Broadcast {
 		if !w.o.Observed && t.to.o.Kind != Children { // they start together
@@ -263,7 +277,7 @@ func said(reason error) string {
 func (n *node) options() []stage.Option {
 	w := n.w
 	list := []stage.Option{
-		stage.Name(n.name), quiet,
+		stage.Name(n.name), quiet, stage.Grace(w.o.Grace),
 		stage.OnInit(func(context.Context) error {
 			err := errPanicked
 			defer func() { n.life.dead = err != nil && !errors.Is(err, stage.ErrDone) }()
@@ -272,6 +286,7 @@ func (n *node) options() []stage.Option {
 		}),
 		stage.OnTerminate(func(reason error) {
 			w.trace.add(n.name, "ends%s", said(reason))
+			n.leavesCharged(reason)
 			_ = n.call("OnTerminate", nil)
 		}),
 	}
@@ -287,7 +302,13 @@ func (n *node) onSubscribe(_ context.Context, sub *stage.Subscription) error {
 	if t.subscribed {
 		n.w.violate("%s: OnSubscribe again for %s", n.name, sub.Producer())
 	}
-	t.subscribed = true
+	for _, other := range n.w.order {
+		if other != t && other.from == t.from && other.to == n && other.life == n.life && !other.cancelled {
+			n.w.reach(Duplicated)
+		}
+	}
+	t.subscribed, t.life = true, n.life
+	n.life.said[t.at] = true
 	return n.call("OnSubscribe", func() error {
 		if t.in.Manual {
 			_ = sub.Ask(1 + n.w.below(t.in.Max))
@@ -303,6 +324,7 @@ func (n *node) onCancel(sub *stage.Subscription, c stage.Cancellation) error {
 		n.w.violate("%s: OnCancel again for %s", n.name, sub.Producer())
 	}
 	t.cancelled = true
+	n.life.said[t.at] = true
 	n.w.trace.add(n.name, "%v by %s%s", c.Kind, sub.Producer(), said(c.Reason))
 	if errors.Is(c.Reason, stage.ErrLagging) {
 		n.w.reach(Lagging)
