@@ -112,7 +112,7 @@ func (k *killed) files(out string) map[string]string {
 // whole, and the next run takes its lock over and finishes.
 func TestKilledAtAnyPoint(t *testing.T) {
 	k := newKilled(t)
-	points := testkit.Rounds(200, 200)
+	points := testkit.Rounds(60, 200)
 	out := filepath.Join(k.dir, "out")
 	midst, temps, span := 0, 0, k.takes
 	for n := range points {

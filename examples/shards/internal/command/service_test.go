@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// broken makes a snapshot of a store unusable: with ends it is truncated.
+// broken writes a snapshot of any content.
 func broken(t *testing.T, root, shard, week, content string) {
 	t.Helper()
 	require.NoError(t, os.MkdirAll(filepath.Join(root, shard), 0o777))
@@ -65,7 +65,7 @@ func TestStatusOfAServiceWithAFailingShard(t *testing.T) {
 	code, stdout, _ := shards(t, "status", "-out", out)
 	require.Equal(t, exitFailed, code)
 	require.Contains(t, stdout, "watching: 2 shards built, 0 in progress")
-	require.Regexp(t, `(?m)^failed after 1 attempts, the last one \d+s ago, next try in \d+s: shard "s01", snapshot "w01": `, stdout)
+	require.Regexp(t, `(?m)^failed \(attempt 1, \d+s ago; next try in \d+s\): shard "s01", snapshot "w01": `, stdout)
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	said("finishing")

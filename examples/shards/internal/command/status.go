@@ -173,7 +173,7 @@ func (s Status) print(asJSON bool, now time.Time, w io.Writer) error {
 		case !t.Next.IsZero():
 			next = "next try is due"
 		}
-		if _, err := fmt.Fprintf(w, "%s after %d attempts, the last one %s, %s: %s\n", t.State, t.Attempts, ago(t.Last), next, t.Cause); err != nil {
+		if _, err := fmt.Fprintf(w, "%s (attempt %d, %s; %s): %s\n", t.State, t.Attempts, ago(t.Last), next, t.Cause); err != nil {
 			return err
 		}
 	}
