@@ -42,14 +42,8 @@ func (m *Model) crash(applied func() bool, loss func() int, part func(int) int) 
 		names = map[string]*inode{}
 	}
 	for _, c := range m.changes {
-		if !applied() {
-			continue
-		}
-		if names[c.from] == c.file {
-			delete(names, c.from)
-		}
-		if c.to != "" {
-			names[c.to] = c.file
+		if applied() {
+			c.apply(names)
 		}
 	}
 	left := &Model{now: map[string]*inode{}}

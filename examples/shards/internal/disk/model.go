@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
-	"maps"
 	"sync"
 	"syscall"
 )
@@ -44,6 +43,16 @@ type inode struct {
 type change struct {
 	from, to string
 	file     *inode
+}
+
+// apply makes the change to names.
+func (c change) apply(names map[string]*inode) {
+	if names[c.from] == c.file {
+		delete(names, c.from)
+	}
+	if c.to != "" {
+		names[c.to] = c.file
+	}
 }
 
 // SetCapacity bounds the bytes of all files together, from the next write on: a write beyond takes what fits and fails with
@@ -170,7 +179,11 @@ func (m *Model) SyncDir() error {
 	if err := m.begin("sync folder", ""); err != nil {
 		return err
 	}
-	m.stable, m.changes = maps.Clone(m.names()), nil
+	m.names()
+	for _, c := range m.changes {
+		c.apply(m.stable)
+	}
+	m.changes = nil
 	return nil
 }
 

@@ -17,6 +17,10 @@ import (
 const (
 	readBuffer = 64 << 10 // decoded bytes read ahead
 	keepLine   = 1 << 20  // a line buffer that grew beyond this is not kept for the next line
+
+	// So many decoded bytes are measured against the whole snapshot's stored ones, what is beyond also against those that
+	// were read for it: the beginning of a sound snapshot may well be more repetitive than the rest.
+	freeDecoded = 16 << 20
 )
 
 // Record is one line of a snapshot.
@@ -202,9 +206,15 @@ func (d *Decoder) checkDecoded() error {
 	if d.decoded > d.limits.Decoded {
 		return fmt.Errorf("%w: more than %d bytes", ErrTooLarge, d.limits.Decoded)
 	}
-	// What is decoded so far against what was read for it so far: a bomb goes off at its beginning, not when it has been decoded.
-	if d.gzip && d.decoded > 0 && (d.decoded-1)/d.limits.Ratio >= d.src.n { // decoded > ratio × read, without overflow
-		return fmt.Errorf("%w: more than %d times the %d bytes read", ErrTooLarge, d.limits.Ratio, d.src.n)
+	if !d.gzip || d.decoded == 0 {
+		return nil
+	}
+	stored := d.size
+	if d.decoded > freeDecoded {
+		stored = min(stored, d.src.n) // a bomb goes off at its beginning, not when all of it has been decompressed
+	}
+	if (d.decoded-1)/d.limits.Ratio >= stored { // decoded > ratio × stored, without overflow
+		return fmt.Errorf("%w: %d bytes so far, more than %d times the %d stored ones", ErrTooLarge, d.decoded, d.limits.Ratio, stored)
 	}
 	return nil
 }

@@ -29,6 +29,7 @@ type Store struct {
 	open   int
 	most   int
 	lists  int
+	sums   int
 }
 
 var _ store.Store = (*Store)(nil)
@@ -64,11 +65,13 @@ func (s *Store) Put(shard, file, content string) {
 	s.shards[shard][file] = []byte(content)
 }
 
-// Remove removes a file.
+// Remove removes a file, and with the last one its shard.
 func (s *Store) Remove(shard, file string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.shards[shard], file)
+	if delete(s.shards[shard], file); len(s.shards[shard]) == 0 {
+		delete(s.shards, shard)
+	}
 }
 
 // Opened returns how often a file was asked for.
@@ -90,6 +93,13 @@ func (s *Store) Lists() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.lists
+}
+
+// Sums returns how often a checksum was asked for.
+func (s *Store) Sums() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sums
 }
 
 // Shards implements [store.Store].
@@ -131,6 +141,7 @@ func sum(content []byte) string {
 func (s *Store) Checksum(_ context.Context, shard string, snap store.Snapshot) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.sums++
 	content, ok := s.shards[shard][snap.File()]
 	if !ok {
 		return "", &store.Error{Shard: shard, File: snap.File(), Err: fs.ErrNotExist}
