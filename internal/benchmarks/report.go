@@ -1,0 +1,58 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+)
+
+// report prints the table of a work, and what it reached.
+func report(w io.Writer, m *measured) {
+	unit := m.work.unit
+	if unit == "" {
+		unit = "event"
+	}
+	fmt.Fprintf(w, "\n%s: %s\n\n", m.work.id, m.work.title)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "\tns/%s\tmin\tmax\tours takes\tmin\tmax\tallocs/%s\tB/%s\t\n", unit, unit, unit)
+	ours := m.index("ours")
+	for c, contestant := range m.work.contestants {
+		nanos := m.spread(c, func(s sample) float64 { return s.nanos })
+		allocs := m.spread(c, func(s sample) float64 { return s.allocs })
+		bytes := m.spread(c, func(s sample) float64 { return s.bytes })
+		r := m.ratio(ours, c)
+		fmt.Fprintf(t, "%s\t%.1f\t%.1f\t%.1f\t%.2f x\t%.2f\t%.2f\t%.3f\t%.1f\t\n",
+			contestant.name, nanos.Median, nanos.Min, nanos.Max, r.Median, r.Min, r.Max, allocs.Median, bytes.Median)
+	}
+	t.Flush()
+	for _, r := range m.outcomes() {
+		fmt.Fprintln(w, r)
+	}
+}
+
+// outcome is a reach, and what was measured.
+type outcome struct {
+	Name, Than string
+	Most       float64 // of the time
+	Measured   spread
+	Reached    bool
+}
+
+func (m *measured) outcomes() []outcome {
+	var all []outcome
+	for _, r := range m.work.reaches {
+		measured := m.ratio(m.index(r.name), m.index(r.than))
+		all = append(all, outcome{r.name, r.than, r.most, measured, measured.Median <= r.most})
+	}
+	return all
+}
+
+// String says in throughput what the ratios say in time.
+func (o outcome) String() string {
+	verdict := "missed"
+	if o.Reached {
+		verdict = "reached"
+	}
+	return fmt.Sprintf("%s: %s does %.2f (%.2f to %.2f) times what %s does; at least %.2f", verdict, o.Name,
+		1/o.Measured.Median, 1/o.Measured.Max, 1/o.Measured.Min, o.Than, 1/o.Most)
+}
