@@ -35,7 +35,7 @@ type reach struct {
 
 // sample is one run.
 type sample struct {
-	nanos, allocs, bytes float64 // per event
+	nanos, cpu, allocs, bytes float64 // per event; cpu: of all processors together
 }
 
 // measured is what came of a work.
@@ -96,9 +96,10 @@ func (w *work) once(c contestant, n int) (sample, time.Duration, error) {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	began := time.Now()
+	began, worked := time.Now(), cpuTime()
 	err := c.run(j)
 	took := time.Since(began)
+	worked = cpuTime() - worked
 	runtime.ReadMemStats(&after)
 	if err == nil {
 		err = w.check(j)
@@ -109,6 +110,7 @@ func (w *work) once(c contestant, n int) (sample, time.Duration, error) {
 	per := func(x float64) float64 { return x / float64(n) }
 	return sample{
 		nanos:  per(float64(took.Nanoseconds())),
+		cpu:    per(float64(worked.Nanoseconds())),
 		allocs: per(float64(after.Mallocs - before.Mallocs)),
 		bytes:  per(float64(after.TotalAlloc - before.TotalAlloc)),
 	}, took, nil
@@ -137,11 +139,18 @@ func (m *measured) spread(c int, figure func(sample) float64) spread {
 	return spreadOf(figures)
 }
 
-// ratio is how many times as long contestant a takes for an event as b, in each round.
-func (m *measured) ratio(a, b int) spread {
+func nanos(s sample) float64  { return s.nanos }
+func cpu(s sample) float64    { return s.cpu }
+func allocs(s sample) float64 { return s.allocs }
+func memory(s sample) float64 { return s.bytes }
+
+// ratio is how many times the figure of contestant b that of a is, in each round.
+func (m *measured) ratio(a, b int, figure func(sample) float64) spread {
 	var ratios []float64
 	for round, s := range m.samples[a] {
-		ratios = append(ratios, s.nanos/m.samples[b][round].nanos)
+		if of := figure(m.samples[b][round]); of > 0 {
+			ratios = append(ratios, figure(s)/of)
+		}
 	}
 	return spreadOf(ratios)
 }

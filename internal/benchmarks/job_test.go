@@ -75,7 +75,7 @@ func TestRatiosAreFormedWithinARound(t *testing.T) {
 		{{nanos: 2}, {nanos: 20}, {nanos: 600}},
 		{{nanos: 1}, {nanos: 10}, {nanos: 100}},
 	}}
-	require.Equal(t, spread{Median: 2, Min: 2, Max: 6}, m.ratio(0, 1))
+	require.Equal(t, spread{Median: 2, Min: 2, Max: 6}, m.ratio(0, 1, nanos))
 	outcomes := m.outcomes()
 	require.True(t, outcomes[0].Reached)
 	require.False(t, outcomes[1].Reached)

@@ -125,7 +125,7 @@ func writeJSON(file, head string, results []*measured) error {
 		for c, contestant := range m.work.contestants {
 			r := record{Work: m.work.id, Title: m.work.title, Contestant: contestant.name, Events: m.sizes[c]}
 			for _, s := range m.samples[c] {
-				r.Rounds = append(r.Rounds, map[string]float64{"ns": s.nanos, "allocs": s.allocs, "bytes": s.bytes})
+				r.Rounds = append(r.Rounds, map[string]float64{"ns": s.nanos, "cpu": s.cpu, "allocs": s.allocs, "bytes": s.bytes})
 			}
 			out.Records = append(out.Records, r)
 		}

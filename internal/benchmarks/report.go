@@ -14,15 +14,13 @@ func report(w io.Writer, m *measured) {
 	}
 	fmt.Fprintf(w, "\n%s: %s\n\n", m.work.id, m.work.title)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "\tns/%s\tmin\tmax\tours takes\tmin\tmax\tallocs/%s\tB/%s\t\n", unit, unit, unit)
+	fmt.Fprintf(t, "\tns/%s\tmin\tmax\tours takes\tmin\tmax\tCPU ns\tours takes\tallocs\tB\t\n", unit)
 	ours := m.index("ours")
 	for c, contestant := range m.work.contestants {
-		nanos := m.spread(c, func(s sample) float64 { return s.nanos })
-		allocs := m.spread(c, func(s sample) float64 { return s.allocs })
-		bytes := m.spread(c, func(s sample) float64 { return s.bytes })
-		r := m.ratio(ours, c)
-		fmt.Fprintf(t, "%s\t%.1f\t%.1f\t%.1f\t%.2f x\t%.2f\t%.2f\t%.3f\t%.1f\t\n",
-			contestant.name, nanos.Median, nanos.Min, nanos.Max, r.Median, r.Min, r.Max, allocs.Median, bytes.Median)
+		n, r := m.spread(c, nanos), m.ratio(ours, c, nanos)
+		fmt.Fprintf(t, "%s\t%.1f\t%.1f\t%.1f\t%.2f x\t%.2f\t%.2f\t%.1f\t%.2f x\t%.3f\t%.1f\t\n",
+			contestant.name, n.Median, n.Min, n.Max, r.Median, r.Min, r.Max,
+			m.spread(c, cpu).Median, m.ratio(ours, c, cpu).Median, m.spread(c, allocs).Median, m.spread(c, memory).Median)
 	}
 	t.Flush()
 	for _, r := range m.outcomes() {
@@ -41,7 +39,7 @@ type outcome struct {
 func (m *measured) outcomes() []outcome {
 	var all []outcome
 	for _, r := range m.work.reaches {
-		measured := m.ratio(m.index(r.name), m.index(r.than))
+		measured := m.ratio(m.index(r.name), m.index(r.than), nanos)
 		all = append(all, outcome{r.name, r.than, r.most, measured, measured.Median <= r.most})
 	}
 	return all
