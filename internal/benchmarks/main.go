@@ -1,7 +1,7 @@
 // Benchmarks compares what the library costs with what the same work costs otherwise: in a loop, over channels, and with
 // the libraries that one might take instead. It prints the tables of docs/performance.md.
 //
-//	go -C internal/benchmarks run . [-rounds 5] [-works W1,W2] [-each 200ms] [-json FILE]
+//	go -C internal/benchmarks run . [-rounds 5] [-works W1,W2] [-each 200ms] [-json FILE] [-cpuprofile FILE]
 package main
 
 import (
@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"runtime/pprof"
 	"strings"
 	"time"
 )
@@ -40,6 +41,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	each := flags.Duration("each", 200*time.Millisecond, "about how long it runs")
 	only := flags.String("works", "", "the works to do, as W1,W2; all if empty")
 	file := flags.String("json", "", "write all figures to `FILE` as well")
+	profile := flags.String("cpuprofile", "", "write a profile of the processor's time to `FILE`")
 	seed := flags.Uint64("seed", 1, "of the order of the contestants in a round")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -53,6 +55,17 @@ func run(args []string, stdout, stderr io.Writer) error {
 	works, err := choose(allWorks(), *only)
 	if err != nil {
 		return usageError{err}
+	}
+	if *profile != "" {
+		file, err := os.Create(*profile)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		if err := pprof.StartCPUProfile(file); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
 	}
 	results, err := measure(works, *rounds, *each, *seed, func(what string) { fmt.Fprintln(stderr, what) })
 	if err != nil {
