@@ -47,10 +47,6 @@ func (m *measured) outcomes() []outcome {
 
 // String says in throughput what the ratios say in time.
 func (o outcome) String() string {
-	verdict := "missed"
-	if o.Reached {
-		verdict = "reached"
-	}
-	return fmt.Sprintf("%s: %s does %.2f (%.2f to %.2f) times what %s does; at least %.2f", verdict, o.Name,
+	return fmt.Sprintf("%s: %s does %.2f (%.2f to %.2f) times what %s does; at least %.2f", verdict(o.Reached), o.Name,
 		1/o.Measured.Median, 1/o.Measured.Max, 1/o.Measured.Min, o.Than, 1/o.Most)
 }
