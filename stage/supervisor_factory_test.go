@@ -34,13 +34,13 @@ func TestSupervisorAddFuncHangs(t *testing.T) {
 		} {
 			t.Run(map[bool]string{true: "at the first start, ", false: "at a restart, "}[first]+name, func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
-					release, calls := make(chan struct{}), 0
+					release, calls, hangs := make(chan struct{}), 0, first
 					member := newSink(0, stage.Name("member"))
 					other := newSink(0, stage.Name("other"))
 					sup := stage.NewSupervisor(quiet, stage.OneForOne, stage.Name("sup"), stage.Grace(grace))
 					sup.Add(other)
 					sup.AddFunc(func() stage.Stage {
-						if calls++; first || calls == 2 {
+						if calls++; hangs || calls == 2 {
 							<-release
 						}
 						return member
@@ -74,7 +74,7 @@ func TestSupervisorAddFuncHangs(t *testing.T) {
 					synctest.Wait()
 					require.Empty(t, sup.Stats().Stuck)
 					require.Zero(t, member.Stats().Runs-calls+1, "what it made late is not run")
-					first = false
+					hangs = false
 					again := start(t.Context(), sup)
 					require.True(t, again.running())
 					abortAll(t, again)
