@@ -525,6 +525,35 @@ func TestSupervisorOfAProducerWhoseConsumerHasGoneMeanwhile(t *testing.T) {
 	})
 }
 
+// A member ends for good and its consumer goes on without it; then it is started along with another one: it does not wait
+// for that consumer (R2). Found by the simulator.
+func TestSupervisorStartsAProducerAlongThatHasBeenGivenUp(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		source, kept := silent(stage.Name("source")), silent(stage.Name("kept"))
+		other := newSink(0, stage.Name("other"))
+		inner := stage.NewSupervisor(quiet, stage.OneForAll)
+		inner.Add(source)
+		inner.Add(other)
+		sink := newSink(0, stage.Name("sink"))
+		sink.SubscribeTo(source, stage.Cancel(stage.CancelTransient))
+		sink.SubscribeTo(kept)
+		outer := stage.NewSupervisor(quiet, stage.OneForOne)
+		outer.Add(inner)
+		outer.Add(kept)
+		outer.Add(sink)
+		run := start(t.Context(), outer)
+		source.Abort(nil)
+		synctest.Wait()
+		require.Len(t, sink.Stats().Upstreams, 1)
+		fail(t, other.Consumer)
+		require.Equal(t, 2, source.Stats().Runs)
+		require.False(t, source.Stats().Running)
+		require.True(t, sink.Stats().Running)
+		abortAll(t, run)
+		closed(t, outer)
+	})
+}
+
 // A stage of a pipeline failed, and the pipeline went on without it and completed: it is not started again, and who
 // waits for that stage is let go. Found by the simulator.
 func TestSupervisorOfAPipelineThatWentOn(t *testing.T) {

@@ -315,7 +315,8 @@ func (r *supervision) openAll(list []int) (begun []*scope, replaced []Stage) {
 		}
 		if err != nil {
 			r.plan.started(i, time.Now())
-			r.judge(i, &ending{reason: err, root: &tenure{keeping: m.keeping, outer: r.parent.tenure}}, false)
+			_, halted := r.phase() // meanwhile
+			r.judge(i, &ending{reason: err, root: &tenure{keeping: m.keeping, outer: r.parent.tenure}}, halted)
 			if r.plan.strategy != OneForOne {
 				break
 			}

@@ -94,7 +94,7 @@ func (r *run[In, Out]) checkConnected() {
 
 // newEdge makes one subscription of this run.
 func (r *run[In, Out]) newEdge(d declaration[In]) *edge[In] {
-	e := &edge[In]{source: d.source, request: d.request, deliver: r.box.Post, told: -1, begun: -1}
+	e := &edge[In]{source: d.source, request: d.request, inbox: &r.box, told: -1, begun: -1}
 	e.request.Consumer, e.in, e.kept = r.h, r.scope.id(), r.scope.tenure
 	e.site, e.index = d.site, d.index
 	e.options, e.producer, e.consumer, e.typed = d.options, d.source.h, r, e
@@ -199,6 +199,7 @@ func (r *run[In, Out]) subscribeAgain(old *edge[In], completed bool) {
 		return
 	}
 	if !old.source.h.mayComeBack(r.scope.tenure) && (completed || !r.scope.alone) {
+		r.h.expectNoMore(old.producer) // should that be started along with another, it will not be subscribed to again
 		return
 	}
 	e := r.newEdge(declaration[In]{source: old.source, request: old.request, options: old.options, site: old.site, index: old.index})
@@ -377,6 +378,7 @@ func (r *run[In, Out]) uncharge(e *edge[In]) {
 func (r *run[In, Out]) vanish(e *edge[In]) {
 	r.forget(e)
 	r.uncharge(e)
+	r.h.expectNoMore(e.producer)
 }
 
 // forget takes e off the subscriptions that have not ended.

@@ -133,6 +133,7 @@ const (
 	Poll
 	Queue
 	Channel
+	Lines
 	Identity
 	Filter
 	Expand
@@ -147,7 +148,7 @@ const (
 )
 
 var kindNames = [kinds]string{
-	"slice", "sequence", "callback", "endless", "short", "retry", "poll", "queue", "channel",
+	"slice", "sequence", "callback", "endless", "short", "retry", "poll", "queue", "channel", "lines",
 	"identity", "filter", "expand", "reduce", "expander", "limiter", "automatic", "manual", "each", "children",
 }
 
@@ -213,6 +214,9 @@ func OptionsOf(seed uint64, mode Mode) Options {
 		s := &o.Stages[i]
 		if s.KeepRunning && o.Ending == Natural {
 			s.KeepRunning = false // nothing would end it
+		}
+		if s.Kind == Lines {
+			s.Accumulating = false // it is no producer
 		}
 		if s.Kind == Slice && (o.Again || o.Layout == Supervised) {
 			s.Kind = Sequence // a slice is the same events in each run

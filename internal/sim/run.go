@@ -100,6 +100,9 @@ func (w *world) begin() {
 	var stages []stage.Stage
 	for _, n := range w.nodes {
 		stages = append(stages, n.stage)
+		if n.extra != nil {
+			stages = append(stages, n.extra)
+		}
 		if w.second {
 			continue // who feeds and wakes goes on
 		}
@@ -188,7 +191,7 @@ func (w *world) stop() {
 	}
 	for _, n := range w.nodes {
 		for _, r := range w.runs {
-			if r.run == n.stage {
+			if r.run == n.stage || n.extra != nil && r.run == n.extra {
 				w.stopRun(r)
 			}
 		}

@@ -13,6 +13,10 @@ import (
 const bound = 1000
 
 func (n *node) buildSource() {
+	if n.o.Kind == Lines {
+		n.buildLines()
+		return
+	}
 	var opts []stage.ProducerOption
 	for _, o := range n.options() {
 		opts = append(opts, o)

@@ -78,6 +78,11 @@ const (
 	LateResult
 	LateInput
 	StartedStuck
+	LoopEnded
+	LoopLeft
+	LoopFailed
+	LinesRead
+	LinesFailed
 	states
 )
 
@@ -91,7 +96,8 @@ var stateNames = [states]string{
 	"dead letter", "intensity", "expansion cut", "swizzled", "waiting for a source", "saturated",
 	"member started again", "supervisor started again", "members restarted together", "restart after a pause", "factory called again",
 	"supervisor gave up", "second run", "waited for a budget", "budget overdrawn", "heavier than its budget", "limit below what is in use", "weight corrected",
-	"weighing failed", "a holder failed", "subscribed twice", "callback abandoned", "late result", "late input", "started while stuck",
+	"weighing failed", "a holder failed", "subscribed twice", "callback abandoned", "late result", "late input", "started while stuck", "loop ended", "loop left", "loop failed",
+	"lines read", "lines failed",
 }
 
 func (s State) String() string { return stateNames[s] }

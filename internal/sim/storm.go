@@ -29,7 +29,7 @@ func (w *world) meddle(who string) {
 func (w *world) gust(who string) {
 	gusts := []func(who string){
 		w.join, w.resubscribe, w.cancelOne, w.cancelOne, w.setDemand, w.do, w.do, w.after, w.tell, w.subCall, w.ask,
-		w.accumulate, w.forward, w.look, w.children, w.swizzle, w.ring, w.limit, w.adjust,
+		w.accumulate, w.forward, w.look, w.children, w.swizzle, w.ring, w.limit, w.adjust, w.iterate,
 		w.stopOne, w.abortOne,
 	}
 	i := w.below(len(gusts))
@@ -44,7 +44,11 @@ func (w *world) some() *tie {
 	if len(w.order) == 0 {
 		return nil
 	}
-	return pick(w, w.order)
+	t := pick(w, w.order)
+	if t.to.o.Kind == Loop {
+		return nil
+	}
+	return t
 }
 
 // consumer returns a stage that consumes.

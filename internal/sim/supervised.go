@@ -53,6 +53,11 @@ func (w *world) makeGroup(i int, g *group) {
 		stages = append(stages, w.nodes[m.node].stage)
 	}
 	if g.o.Pipeline {
+		for _, m := range g.members {
+			if m.node >= 0 && w.nodes[m.node].extra != nil {
+				stages = append(stages, w.nodes[m.node].extra)
+			}
+		}
 		g.stage = stage.NewPipeline(stages...)
 		return
 	}
@@ -62,6 +67,9 @@ func (w *world) makeGroup(i int, g *group) {
 	}
 	sup := stage.NewSupervisor(opts...)
 	for at, m := range g.members {
+		if m.node >= 0 && w.nodes[m.node].extra != nil {
+			sup.Add(w.nodes[m.node].extra, stage.Restart(w.nodes[m.node].o.Mode))
+		}
 		switch {
 		case m.node < 0:
 			sup.Add(stages[at], stage.Restart(w.groups[m.group].o.Mode))

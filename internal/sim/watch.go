@@ -44,8 +44,8 @@ func (w *world) tie(sub *stage.Subscription) *tie {
 		at = 0
 	}
 	in := &w.inputs[at]
-	t := &tie{sub: sub, at: at, in: in, from: w.nodes[in.From], to: w.nodes[in.To], max: int64(in.Max), min: int64(in.Min)}
-	if t.from.name != sub.Producer() || t.to.name != sub.Consumer() {
+	t := &tie{sub: sub, at: at, in: in, from: w.nodes[in.From], to: w.consumerOf(at), max: int64(in.Max), min: int64(in.Min)}
+	if t.from.name != sub.Producer() || !t.named() {
 		w.violate("a subscription %s → %s has the label of %s → %s", sub.Producer(), sub.Consumer(), t.from.name, t.to.name)
 	}
 	w.ties[sub] = t
@@ -183,6 +183,9 @@ func (t *tie) ordered(e event) {
 
 // watch is told of every message.
 func (w *world) watch(m stage.Message) {
+	if m.Sub.Label() == linesLabel {
+		return
+	}
 	t := w.tie(m.Sub)
 	w.trace.add(m.From, "%v %d → %s (%s)%s", m.Kind, m.N, m.To, m.Sub.Label(), said(m.Reason))
 	if t.down && m.From == t.to.name && m.Kind != stage.MessageHandBack && m.Kind != stage.MessageAsk && m.Kind != stage.MessageCancel {
@@ -200,7 +203,7 @@ func (w *world) watch(m stage.Message) {
 			w.reach(AskedTwice)
 		}
 	case stage.MessageBegunAll:
-		if k := t.to.o.Kind; k != Each && k != Children && t.begun != m.N {
+		if k := t.to.o.Kind; k != Each && k != Children && k != Loop && t.begun != m.N {
 			w.violate("%s says that it has begun %d of %s, not %d (C3)", m.From, m.N, m.To, t.begun)
 		}
 	case stage.MessageConsumerDown:
@@ -227,7 +230,7 @@ func (w *world) watch(m stage.Message) {
 // complete holds the end of a producer that is done against what its subscribers have begun.
 func (t *tie) complete() {
 	ended := t.down || t.cancelled || t.to.life == nil || t.to.life.terminated
-	if len(t.sent) > 0 && !ended && t.to.o.Kind != Children { // those begin when their goroutine does
+	if len(t.sent) > 0 && !ended && t.to.o.Kind != Children && t.to.o.Kind != Loop { // those begin when their goroutine does
 		t.to.w.violate("%s says complete to %s, which has not begun %v (C5)", t.from.name, t.to.name, t.sent)
 	}
 }
@@ -238,7 +241,7 @@ func (t *tie) sending(events []event) {
 	if t.last != 0 {
 		w.violate("%s sends to %s after %v (E6)", from.name, t.to.name, t.last)
 	}
-	if t.sends += int64(len(events)); t.sends > t.asked {
+	if t.sends += int64(len(events)); t.sends > t.asked && t.to.o.Kind != Loop { // nobody watches what a loop asks
 		w.violate("%s has sent %d to %s, which asked for %d (D2)", from.name, t.sends, t.to.name, t.asked)
 	}
 	w.trace.add(from.name, "%v", events)

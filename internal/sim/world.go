@@ -34,8 +34,9 @@ type world struct {
 	runs    []*running
 	groups  []*group // of a supervised layout
 	budgets []*budget
-	former  []*node // of factories: those before the present ones
-	tick    int     // counts beginnings and ends of lives
+	loops   map[int]*node // by their subscription
+	former  []*node       // of factories: those before the present ones
+	tick    int           // counts beginnings and ends of lives
 
 	calm       bool // faults have ended
 	started    bool // a source has been asked
@@ -58,6 +59,7 @@ type node struct {
 	o     *StageOptions
 
 	stage stage.Stage
+	extra stage.Stage // the reader before a source of lines
 	out   stage.Source[event]
 	in    subscriber
 	emits emitter

@@ -8,38 +8,50 @@ import (
 	"time"
 
 	"github.com/go-genstage/genstage/examples/shards/internal/store"
-	"github.com/go-genstage/genstage/stage"
 )
 
-// work is the events callback of a worker: one slot. It fetches a piece, with retries, and hands the result to the owner. The
-// slot is held until the owner has ingested it.
-func (b *Build) work(ctx context.Context, pieces []*piece, _ *stage.Subscription) error {
-	for _, p := range pieces {
-		result, err := b.fetch(ctx, p)
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		told := p.job.from.Do(ctx, func(context.Context) error {
-			return p.job.builder.answered(p, result, err)
-		})
-		b.Meter.slotFreed(p, err)
-		if told != nil {
-			return told
+// subTask is what is done with a piece, whatever the design: it is fetched, with retries, and the answer told to the owner of
+// its shard. The slot is held until the owner has taken it. An error ends the run; what went wrong with the piece is the
+// owner's.
+func (b *Build) subTask(ctx context.Context, p *piece, conn *connection) error {
+	result, err := b.fetch(ctx, p, conn)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	told := p.job.call(ctx, func(context.Context) error { return b.answered(p, result, err) })
+	b.Meter.slotFreed(p, err)
+	return told
+}
+
+// connection is what somebody who fetches pieces has to the store. It is made with the first of them.
+type connection struct{ open bool }
+
+// connect makes a connection, unless there is one.
+func (b *Build) connect(ctx context.Context, conn *connection) {
+	if conn.open {
+		return
+	}
+	conn.open = true
+	b.Meter.connectionOpened()
+	if b.Options.Connect > 0 {
+		select {
+		case <-time.After(b.Options.Connect):
+		case <-ctx.Done():
 		}
 	}
-	return nil
 }
 
 // errGivenUp answers a piece of a shard that has failed already.
 var errGivenUp = errors.New("not begun: the shard has failed")
 
-// fetch is the sub-task, whatever the design: it takes a slot, and tries until it has a result or no try is left. Whatever
-// goes wrong in a try is an error of this piece, so that no stage ends by a bad snapshot.
-func (b *Build) fetch(ctx context.Context, p *piece) (Result, error) {
+// fetch takes a slot, and tries until it has a result or no try is left. Whatever goes wrong in a try is an error of this
+// piece, so that no stage ends by a bad snapshot.
+func (b *Build) fetch(ctx context.Context, p *piece, conn *connection) (Result, error) {
 	if p.job.given.Load() {
 		return nil, errGivenUp
 	}
 	b.Meter.slotTaken(p)
+	b.connect(ctx, conn)
 	for n := 0; ; n++ {
 		result, err := b.try(ctx, p)
 		if err == nil || n == b.Options.Retries || ctx.Err() != nil || p.job.given.Load() || store.Permanent(err) {

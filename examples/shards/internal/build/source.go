@@ -11,10 +11,12 @@ import (
 // demand, each shard is looked at once, and the source is done with the last. With Watch it begins another pass when the last
 // one is over, after a pause. Nothing is looked at without demand.
 //
-// All fields are owned by the source's stage goroutine.
+// What is not read-only is owned by the source's stage goroutine.
 type source struct {
 	b     *Build
 	stage *stage.Producer[*job]
+
+	whole bool // answers with all that it finds, not with the first; set before the run
 
 	listed   bool
 	names    []string        // of this pass, not looked at yet
@@ -45,7 +47,8 @@ func (s *source) init(context.Context) error {
 }
 
 // poll returns the next stale shard as soon as it has found one: it is called again for the others.
-func (s *source) poll(ctx context.Context, _ int) ([]*job, error) {
+func (s *source) poll(ctx context.Context, demand int) ([]*job, error) {
+	var found []*job
 	if !s.listed {
 		if err := s.list(ctx); err != nil || !s.listed {
 			return nil, err
@@ -54,7 +57,10 @@ func (s *source) poll(ctx context.Context, _ int) ([]*job, error) {
 	anyone, small := s.free()
 	for {
 		if j := s.give(anyone, small); j != nil {
-			return []*job{j}, nil
+			if found = append(found, j); !s.whole || len(found) == demand {
+				return found, nil
+			}
+			continue
 		}
 		if len(s.names) == 0 {
 			break
@@ -65,12 +71,12 @@ func (s *source) poll(ctx context.Context, _ int) ([]*job, error) {
 	}
 	if s.b.Options.Watch {
 		s.listed = false // what was found large beside a builder for small ones is looked at again
-		return nil, nil
+		return found, nil
 	}
 	if len(s.planned) > 0 {
-		return nil, nil // until a builder for large ones is free
+		return found, nil // until a builder for large ones is free
 	}
-	return nil, stage.ErrDone
+	return found, stage.ErrDone
 }
 
 // list begins a pass. Watching, a root that cannot be listed is tried again after a pause.

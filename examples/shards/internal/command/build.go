@@ -35,13 +35,9 @@ type buildFlags struct {
 func (b *buildFlags) add(fs *flag.FlagSet) {
 	o := &b.options
 	b.limits = store.DefaultLimits()
-	fs.StringVar(&o.Design, "design", "manual", "how the stages are wired: manual")
-	fs.StringVar(&b.wiring, "wiring", "merge", "merge: workers share one stage that takes from every builder; direct: each subscribes to each builder")
-	fs.BoolVar(&o.Automatic, "automatic", false, "let builders ask automatically, to see what goes wrong")
+	addDesign(fs, b)
 	fs.IntVar(&o.Builders, "builders", 10, "shards in progress, at most")
 	fs.IntVar(&o.Snapshots, "snapshots", 20, "snapshots in flight over all shards, at most")
-	fs.IntVar(&o.WorkerMax, "worker-max", 1, "max demand of a worker")
-	fs.IntVar(&o.WorkerMin, "worker-min", 0, "min demand of a worker")
 	fs.IntVar(&o.Retries, "retries", 2, "further tries of a snapshot that could not be fetched")
 	fs.DurationVar(&o.Timeout, "timeout", time.Minute, "of one try; 0 for none")
 	fs.BoolVar(&o.Watch, "watch", false, "go on: look again for stale shards; the first interrupt drains, the second aborts")
@@ -58,17 +54,13 @@ func (b *buildFlags) add(fs *flag.FlagSet) {
 // check finds flags of fs out of range, and a root that no remote knows, and sets the latency that goes with the root, and
 // the log to stderr.
 func (b *buildFlags) check(fs *flag.FlagSet, root *root, stderr io.Writer) error {
-	switch b.wiring {
-	case "merge":
-	case "direct":
-		b.options.Direct = true
-	default:
-		return fmt.Errorf("-wiring %q: want merge or direct", b.wiring)
+	if err := b.checkDesign(); err != nil {
+		return err
 	}
 	if b.latency < 0 {
 		return fmt.Errorf("-latency %v: want 0 or more", b.latency)
 	}
-	for name, n := range map[string]int{"-builders": b.options.Builders, "-snapshots": b.options.Snapshots, "-worker-max": b.options.WorkerMax} {
+	for name, n := range map[string]int{"-builders": b.options.Builders, "-snapshots": b.options.Snapshots} {
 		if n < 1 {
 			return fmt.Errorf("%s %d: want at least 1", name, n)
 		}
