@@ -58,8 +58,8 @@ func (b *Build) fetch(ctx context.Context, p *piece, conn *connection) (Result, 
 			return result, err
 		}
 		after := store.RetryAfter(err)
-		if after > longestWait {
-			return nil, err
+		if after > store.LongestWait {
+			return nil, err // watching, the shard is tried again when its pause is over
 		}
 		pause := after + store.Pause(b.Options.Seed, p.job.task.Shard+"/"+p.name(), n)
 		b.log().Warn("trying again", "shard", p.job.task.Shard, "snapshot", p.name(), "attempt", n+1, "pause", pause, "error", err)
@@ -70,10 +70,6 @@ func (b *Build) fetch(ctx context.Context, p *piece, conn *connection) (Result, 
 		}
 	}
 }
-
-// longestWait is how long a slot waits for a store that asks to be left alone. If it asks for longer the shard fails: watching,
-// it is tried again when its pause is over.
-const longestWait = time.Minute
 
 // timeout returns how long one try of a piece may take, 0 for no limit.
 func (b *Build) timeout(p *piece) time.Duration {
