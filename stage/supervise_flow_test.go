@@ -525,6 +525,33 @@ func TestSupervisorOfAProducerWhoseConsumerHasGoneMeanwhile(t *testing.T) {
 	})
 }
 
+// The same, while the member is in an OnInit that fails.
+func TestSupervisorOfAProducerWhoseConsumerHasGoneDuringOnInit(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		runs := 0
+		source := silent(stage.Name("source"), stage.OnInit(func(context.Context) error {
+			if runs++; runs != 2 {
+				return nil
+			}
+			time.Sleep(3 * time.Second)
+			return errBoom
+		}))
+		sup := stage.NewSupervisor(quiet, stage.OneForOne, stage.Backoff(2*time.Second, 2*time.Second))
+		sup.Add(source)
+		gate := stage.NewConsumer(func(context.Context, []int, *stage.Subscription) error { return nil }, stage.Name("gate"),
+			stage.OnInit(func(context.Context) error { source.Abort(errBoom); time.Sleep(500 * time.Millisecond); return nil }))
+		gate.SubscribeTo(source)
+		sup.Add(gate)
+		run := start(t.Context(), sup)
+		time.Sleep(3500 * time.Millisecond)
+		require.Equal(t, 2, source.Stats().Runs)
+		require.NoError(t, gate.Tell(func(context.Context) error { return stage.ErrDone }))
+		require.NoError(t, run.wait(t))
+		require.Equal(t, 3, source.Stats().Runs)
+		closed(t, sup)
+	})
+}
+
 // A member ends for good and its consumer goes on without it; then it is started along with another one: it does not wait
 // for that consumer (R2). Found by the simulator.
 func TestSupervisorStartsAProducerAlongThatHasBeenGivenUp(t *testing.T) {
