@@ -129,6 +129,29 @@ func TestAnAnswerDoesNotWaitBehindTheEventsOfOthers(t *testing.T) {
 	})
 }
 
+// What is asked before the producer runs waits for it. An observer has the subscription that early.
+func TestAnAskBeforeTheProducerRuns(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var sub *stage.Subscription
+		source := endless()
+		last := newSink(0, stage.Observe(func(m stage.Message) {
+			if m.Kind == stage.MessageSubscribe {
+				sub = m.Sub
+			}
+		}))
+		last.SubscribeTo(source, stage.Manual())
+		consumer := start(t.Context(), last)
+		require.NoError(t, sub.Ask(2))
+		producer := start(t.Context(), source)
+		require.Len(t, last.events(), 2)
+		require.NoError(t, sub.Ask(1))
+		synctest.Wait()
+		require.Len(t, last.events(), 3)
+		abortAll(t, consumer, producer)
+		closed(t, source, last)
+	})
+}
+
 // The batch of an expansion is in hand until the sequence has ended, also when its subscription ends before.
 func TestTheBatchOfAnExpansionStaysInHand(t *testing.T) {
 	bubble(t, func(t *testing.T) {

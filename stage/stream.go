@@ -21,8 +21,9 @@ import (
 //	}
 //
 // Ranging over it subscribes to the source, with a consumer of its own: each range anew, and
-// several at once share the events as consumers do. A source that was not run yet is waited for;
-// one that has failed or was aborted, and does not run again, is an error: [ErrNoStage].
+// several at once share the events as consumers do. A source that was not run yet is waited for, unless its
+// run then fails as it begins; one that has failed or was aborted, and does not run again, is an error:
+// [ErrNoStage].
 // Demand follows the loop: the events that a chunk of max-min has taken are asked for again when the
 // loop wants the element behind that chunk, so a body that is slow, or waits, slows the source
 // down. Up to max demand of events are on their way to the loop. [Manual] makes no sense here, and

@@ -94,10 +94,11 @@ func (r *run[In, Out]) checkConnected() {
 
 // newEdge makes one subscription of this run.
 func (r *run[In, Out]) newEdge(d declaration[In]) *edge[In] {
-	e := &edge[In]{source: d.source, request: d.request, deliver: r.box.Post, told: -1, begun: -1}
+	e := &edge[In]{source: d.source, request: d.request, inbox: &r.box, told: -1, begun: -1}
 	e.request.Consumer, e.in, e.kept = r.h, r.scope.id(), r.scope.tenure
 	e.site, e.index = d.site, d.index
 	e.options, e.producer, e.consumer, e.typed = d.options, d.source.h, r, e
+	e.until = d.options.leaves
 	if e.tab = newTab(d.request.budget, &e.Subscription); e.tab != nil {
 		r.charged = append(r.charged, e)
 	}
@@ -202,7 +203,7 @@ func (r *run[In, Out]) subscribeAgain(old *edge[In], completed bool) {
 		return
 	}
 	e := r.newEdge(declaration[In]{source: old.source, request: old.request, options: old.options, site: old.site, index: old.index})
-	e.waits, e.again, e.until = true, true, !r.scope.alone
+	e.waits, e.again, e.until = true, true, e.until || !r.scope.alone
 	r.subscribe(e)
 }
 
