@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-genstage/genstage/internal/testkit"
 	"github.com/go-genstage/genstage/stage"
 	"github.com/stretchr/testify/require"
 )
@@ -104,6 +105,7 @@ func TestSupervisorLoggerHangs(t *testing.T) {
 
 // T28: a ring through a factory: it calls a stage that waits for the supervisor.
 func TestRingThroughAFactory(t *testing.T) {
+	testkit.Report(t, "T28", 1)
 	bubble(t, func(t *testing.T) {
 		outside, member := newSink(0, stage.Name("outside")), newSink(0, stage.Name("member"))
 		sup := stage.NewSupervisor(quiet, stage.Name("sup"))
