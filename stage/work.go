@@ -23,9 +23,12 @@ func (r *run[In, Out]) arrived(sub *Subscription, events []In) {
 	}
 }
 
-// upstreamSaid takes what a producer says behind its events: not before those are begun.
+// upstreamSaid takes what a producer says behind its events: not before those are begun. One that has not accepted the
+// subscription has sent none, and its answer must not wait behind those of others: the start waits for it, and what
+// they wait for may wait for the start.
 func (r *run[In, Out]) upstreamSaid(m message[In]) {
-	if r.queueHead < len(r.queue) || r.expansion != nil {
+	answers := m.sub.state == subPending || m.sub.state == subWaiting
+	if !answers && (r.queueHead < len(r.queue) || r.expansion != nil) {
 		r.queue = append(r.queue, m)
 		return
 	}

@@ -2,61 +2,11 @@ package build
 
 import (
 	"context"
-	"fmt"
-	"time"
+	"errors"
+	"sync"
 
 	"github.com/go-genstage/genstage/stage"
 )
-
-// Options say how to build. [Options.Check] fills in defaults and finds what is out of range.
-type Options struct {
-	Design    string        // "manual"
-	Builders  int           // N, shards in progress; 10
-	Snapshots int           // M, snapshots in flight; 20
-	Direct    bool          // workers subscribe to the builders themselves
-	Automatic bool          // builders ask automatically
-	WorkerMax int           // max demand of a worker; 1
-	WorkerMin int           // min demand of a worker; 0
-	Retries   int           // tries of a snapshot beyond the first
-	Timeout   time.Duration // of one try; 0: none
-	Watch     bool          // go on when nothing is stale
-	Poll      time.Duration // watching: the first pause when nothing is stale; 1 s
-}
-
-// Check fills in defaults and returns an error that names the option out of range.
-func (o *Options) Check() error {
-	if o.Design == "" {
-		o.Design = "manual"
-	}
-	for _, d := range []struct {
-		v   *int
-		def int
-	}{{&o.Builders, 10}, {&o.Snapshots, 20}, {&o.WorkerMax, 1}} {
-		if *d.v == 0 {
-			*d.v = d.def
-		}
-	}
-	if o.Poll == 0 {
-		o.Poll = time.Second
-	}
-	switch {
-	case o.Design != "manual":
-		return fmt.Errorf("design %q: there is manual", o.Design)
-	case o.Builders < 1 || o.Builders > 10_000:
-		return fmt.Errorf("%d builders: want 1 to 10000", o.Builders)
-	case o.Snapshots < 1 || o.Snapshots > 10_000:
-		return fmt.Errorf("%d snapshots: want 1 to 10000", o.Snapshots)
-	case o.WorkerMax < 1 || o.WorkerMin < 0 || o.WorkerMin >= o.WorkerMax:
-		return fmt.Errorf("workers with max %d and min %d: want max at least 1, min from 0 to max-1", o.WorkerMax, o.WorkerMin)
-	case o.Retries < 0 || o.Retries > 100:
-		return fmt.Errorf("%d retries: want 0 to 100", o.Retries)
-	case o.Timeout < 0:
-		return fmt.Errorf("timeout %v: want 0 or more", o.Timeout)
-	case o.Poll < 0:
-		return fmt.Errorf("poll pause %v: want more than 0", o.Poll)
-	}
-	return nil
-}
 
 // Build is one build: a pipeline of some design over some work. It is a [stage.Stage].
 type Build struct {
@@ -65,7 +15,13 @@ type Build struct {
 	Work    Work
 	Meter   *Meter
 
-	source *source
+	source   *source
+	troubles troubles
+
+	transit, shards *stage.Budget // nil without Options.Budget
+
+	mu   sync.Mutex
+	open map[*job]struct{} // guarded by mu: shards begun and not ended
 }
 
 // New wires a build. It returns the error of [Options.Check].
@@ -73,16 +29,25 @@ func New(work Work, meter *Meter, options Options) (*Build, error) {
 	if err := options.Check(); err != nil {
 		return nil, err
 	}
-	b := &Build{Options: options, Work: work, Meter: meter}
+	b := &Build{Options: options, Work: work, Meter: meter, open: map[*job]struct{}{}}
+	b.troubles.watch = options.Watch
 	b.source = newSource(b)
-	b.Pipeline = stage.NewPipeline(b.manual()...)
+	if options.Budget > 0 {
+		b.transit, b.shards = stage.NewBudget(options.Budget/2), stage.NewBudget(options.Budget/2)
+	}
+	b.Pipeline = stage.NewPipeline(b.wire()...)
 	return b, nil
 }
 
 // Run runs the build until nothing is stale (never, when watching), it was stopped, or ctx ends. Shards that failed are no
-// error of the run: the meter has them.
+// error of the run: the meter has them. What an aborted run leaves is abandoned, unless a callback that did not return may
+// still be at it.
 func (b *Build) Run(ctx context.Context) error {
 	b.Meter.begin(b.Options)
 	defer b.Meter.end()
-	return b.Pipeline.Run(ctx)
+	err := b.Pipeline.Run(ctx)
+	if !errors.Is(err, stage.ErrStuck) {
+		b.abandon()
+	}
+	return err
 }

@@ -20,48 +20,79 @@ import (
 // With Direct each worker subscribes to each builder instead: N pieces are bound to every worker, one by each builder. With
 // Automatic the builders ask by themselves: as soon as their callback has returned, which is too early.
 func (b *Build) manual() []stage.Stage {
-	o := b.Options
-	stages := []stage.Stage{b.source.stage}
-	pieces := make([]*stage.ProducerConsumer[*job, *piece], o.Builders)
-	for i := range pieces {
-		own := &builder{b: b, jobs: map[*job]bool{}}
-		pieces[i] = stage.NewProducerConsumer(own.take,
-			stage.Name(fmt.Sprintf("builder %d", i+1)),
-			stage.OnSubscribe(func(_ context.Context, sub *stage.Subscription) error {
-				if o.Automatic {
-					return nil
-				}
-				return sub.Ask(1)
-			}),
-			stage.OnTerminate(own.terminate))
-		if o.Automatic {
-			pieces[i].SubscribeTo(b.source.stage, stage.MaxDemand(1))
-		} else {
-			pieces[i].SubscribeTo(b.source.stage, stage.Manual())
-		}
-		stages = append(stages, pieces[i])
-	}
-	workers := make([]*stage.Consumer[*piece], o.Snapshots)
-	for i := range workers {
-		workers[i] = stage.NewConsumer(b.work, stage.Name(fmt.Sprintf("worker %d", i+1)))
-	}
-	demand := []stage.SubscribeOption{stage.MaxDemand(o.WorkerMax), stage.MinDemand(o.WorkerMin)}
-	if o.Direct {
+	builders := b.owners()
+	workers := b.workers()
+	stages := append([]stage.Stage{b.source.stage}, stage.All(builders...)...)
+	if b.Options.Direct {
 		for _, w := range workers {
-			for _, p := range pieces {
-				w.SubscribeTo(p, demand...)
+			for _, builder := range builders {
+				b.workOn(w, builder)
 			}
 		}
 		return append(stages, stage.All(workers...)...)
 	}
+	slots := merge(builders)
+	for _, w := range workers {
+		b.workOn(w, slots)
+	}
+	return append(append(stages, slots), stage.All(workers...)...)
+}
+
+// owners makes the builders, each of which owns one shard at a time.
+func (b *Build) owners() []*stage.ProducerConsumer[*job, *piece] {
+	builders := make([]*stage.ProducerConsumer[*job, *piece], b.Options.Builders)
+	for i := range builders {
+		name := stage.Name(fmt.Sprintf("builder %d", i+1))
+		if b.Options.Automatic {
+			builders[i] = stage.NewProducerConsumer(b.own, name)
+			builders[i].SubscribeTo(b.stale(i), stage.MaxDemand(1))
+			continue
+		}
+		builders[i] = stage.NewProducerConsumer(b.own, name,
+			stage.OnSubscribe(func(_ context.Context, sub *stage.Subscription) error { return sub.Ask(1) }))
+		builders[i].SubscribeTo(b.stale(i), stage.Manual())
+	}
+	return builders
+}
+
+// own begins a shard and returns its pieces. It is held until it is persisted or has failed, and only then asks for the next.
+// Results come home by a call into the builder's stage. The last of them does not persist, as its slot is held until the call
+// returns, but tells the stage to.
+func (b *Build) own(ctx context.Context, jobs []*job, from *stage.Subscription) ([]*piece, error) {
+	if err := from.Hold(len(jobs)); err != nil {
+		return nil, err
+	}
+	var pieces []*piece
+	for _, j := range jobs {
+		end := func(ctx context.Context) error {
+			if err := b.end(ctx, j); err != nil {
+				return err
+			}
+			if b.Options.Automatic {
+				return from.Release(1)
+			}
+			return from.Next(1)
+		}
+		j.call = from.Do
+		j.last = func() error { return from.Tell(end) }
+		its := b.begin(ctx, j)
+		if len(its) == 0 {
+			if err := end(ctx); err != nil {
+				return nil, err
+			}
+		}
+		pieces = append(pieces, its...)
+	}
+	return pieces, nil
+}
+
+// merge makes the stage that takes one piece of each builder in turn, as there is demand for them.
+func merge(builders []*stage.ProducerConsumer[*job, *piece]) *stage.ProducerConsumer[*piece, *piece] {
 	slots := stage.NewProducerConsumer(func(_ context.Context, pieces []*piece, _ *stage.Subscription) ([]*piece, error) {
 		return pieces, nil
 	}, stage.Name("slots"))
-	for _, p := range pieces {
-		slots.SubscribeTo(p, stage.MaxDemand(1))
+	for _, builder := range builders {
+		slots.SubscribeTo(builder, stage.MaxDemand(1))
 	}
-	for _, w := range workers {
-		w.SubscribeTo(slots, demand...)
-	}
-	return append(append(stages, slots), stage.All(workers...)...)
+	return slots
 }

@@ -177,7 +177,7 @@ func simulate(t *testing.T, o Options, shards []*inventedShard, then func(r Repo
 		require.NoError(t, err)
 		require.NoError(t, b.Run(t.Context()))
 		checkLedger(t, b.Stats())
-		r := w.meter.Report("manual")
+		r := w.meter.Report(b.Options.Design)
 		require.Zero(t, w.meter.now, "nothing is in progress, in flight or open at the end")
 		require.Zero(t, w.meter.waiting, "nothing waits at the end")
 		then(r, w)

@@ -4,71 +4,92 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"math/rand/v2"
 	"runtime/debug"
 	"time"
 
-	"github.com/go-genstage/genstage/stage"
+	"github.com/go-genstage/genstage/examples/shards/internal/store"
 )
 
-// work is the events callback of a worker: one slot. It fetches a piece, with retries, and hands the result to the owner. The
-// slot is held until the owner has ingested it.
-func (b *Build) work(ctx context.Context, pieces []*piece, _ *stage.Subscription) error {
-	for _, p := range pieces {
-		result, err := b.fetch(ctx, p)
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		told := p.job.from.Do(ctx, func(context.Context) error {
-			return p.job.builder.answered(p, result, err)
-		})
-		b.Meter.slotFreed(p, err)
-		if told != nil {
-			return told
+// subTask is what is done with a piece, whatever the design: it is fetched, with retries, and the answer told to the owner of
+// its shard. The slot is held until the owner has taken it. An error ends the run; what went wrong with the piece is the
+// owner's.
+func (b *Build) subTask(ctx context.Context, p *piece, conn *connection) error {
+	result, err := b.fetch(ctx, p, conn)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	told := p.job.call(ctx, func(context.Context) error { return b.answered(p, result, err) })
+	b.Meter.slotFreed(p, err)
+	return told
+}
+
+// connection is what somebody who fetches pieces has to the store. It is made with the first of them.
+type connection struct{ open bool }
+
+// connect makes a connection, unless there is one.
+func (b *Build) connect(ctx context.Context, conn *connection) {
+	if conn.open {
+		return
+	}
+	conn.open = true
+	b.Meter.connectionOpened()
+	if b.Options.Connect > 0 {
+		select {
+		case <-time.After(b.Options.Connect):
+		case <-ctx.Done():
 		}
 	}
-	return nil
 }
 
 // errGivenUp answers a piece of a shard that has failed already.
 var errGivenUp = errors.New("not begun: the shard has failed")
 
-// fetch is the sub-task, whatever the design: it takes a slot, and tries until it has a result or no try is left. Whatever
-// goes wrong in a try is an error of this piece, so that no stage ends by a bad snapshot.
-func (b *Build) fetch(ctx context.Context, p *piece) (Result, error) {
+// fetch takes a slot, and tries until it has a result or no try is left. Whatever goes wrong in a try is an error of this
+// piece, so that no stage ends by a bad snapshot.
+func (b *Build) fetch(ctx context.Context, p *piece, conn *connection) (Result, error) {
 	if p.job.given.Load() {
 		return nil, errGivenUp
 	}
 	b.Meter.slotTaken(p)
+	b.connect(ctx, conn)
 	for n := 0; ; n++ {
 		result, err := b.try(ctx, p)
-		if err == nil || n == b.Options.Retries || ctx.Err() != nil || p.job.given.Load() || !retriable(err) {
+		if err == nil || n == b.Options.Retries || ctx.Err() != nil || p.job.given.Load() || store.Permanent(err) {
 			return result, err
 		}
+		after := store.RetryAfter(err)
+		if after > longestWait {
+			return nil, err
+		}
+		pause := after + store.Pause(b.Options.Seed, p.job.task.Shard+"/"+p.name(), n)
+		b.log().Warn("trying again", "shard", p.job.task.Shard, "snapshot", p.name(), "attempt", n+1, "pause", pause, "error", err)
 		select {
-		case <-time.After(pause(n)):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
 	}
 }
 
-// pause is how long to wait after try n: 100 ms doubling to 5 s, less up to a half, so that many don't come back at once.
-func pause(n int) time.Duration {
-	d := min(100*time.Millisecond<<min(n, 10), 5*time.Second)
-	return d - rand.N(d/2)
-}
+// longestWait is how long a slot waits for a store that asks to be left alone. If it asks for longer the shard fails: watching,
+// it is tried again when its pause is over.
+const longestWait = time.Minute
 
-// retriable reports whether another try can help: not if the snapshot is gone.
-func retriable(err error) bool { return !errors.Is(err, fs.ErrNotExist) }
+// timeout returns how long one try of a piece may take, 0 for no limit.
+func (b *Build) timeout(p *piece) time.Duration {
+	d := b.Options.Timeout
+	if sizes := p.job.task.Sizes; d > 0 && sizes != nil {
+		d += time.Duration(float64(sizes[p.snapshot]) / float64(b.Options.MinRate) * float64(time.Second))
+	}
+	return d
+}
 
 // try calls Fetch once, on a goroutine of its own, since a panic can be caught anywhere but Goexit ends the goroutine it is
 // called on. It returns when that has ended; -timeout bounds it as far as Fetch minds its context.
 func (b *Build) try(ctx context.Context, p *piece) (Result, error) {
-	if b.Options.Timeout > 0 {
+	if d := b.timeout(p); d > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, b.Options.Timeout, fmt.Errorf("no result after %v: %w", b.Options.Timeout, context.DeadlineExceeded))
+		ctx, cancel = context.WithTimeoutCause(ctx, d, fmt.Errorf("no result after %v: %w", d, context.DeadlineExceeded))
 		defer cancel()
 	}
 	var result Result

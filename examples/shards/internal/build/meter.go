@@ -31,6 +31,7 @@ type Meter struct {
 	totals     totals
 	failures   []Failure
 	listErrors int
+	connected  int
 }
 
 type level struct{ shards, slots, bodies int }
@@ -199,6 +200,13 @@ func (m *Meter) slotTaken(p *piece) {
 	p.inSlot = true
 	m.change(0, 1, 0, 0)
 	m.note(traceLine{Event: "slot_taken", Shard: p.job.task.Shard, Snapshot: p.name()})
+}
+
+// connectionOpened is told of a connection to the store that is being made.
+func (m *Meter) connectionOpened() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.connected++
 }
 
 // slotFreed is told when the owner has the answer; err is that of the piece.

@@ -22,7 +22,8 @@ type Report struct {
 	MeanInFlight     float64 `json:"mean_in_flight_while_waiting"` // over the time in which as many waited as there are slots; 0 if there was none
 	Makespan         float64 `json:"makespan_s"`
 	LowerBound       float64 `json:"lower_bound_s"` // no schedule can be faster, given the store's own times
-	BytesRead        int64   `json:"bytes_read"`    // as stored
+	Connections      int     `json:"connections_opened"`
+	BytesRead        int64   `json:"bytes_read"` // as stored
 	ValueBytesRaw    int64   `json:"value_bytes_raw"`
 	ValueBytesStored int64   `json:"value_bytes_stored"`
 	PeakTransit      int64   `json:"peak_transit_bytes"` // raw bytes read and not ingested
@@ -42,7 +43,8 @@ func (m *Meter) Report(design string) Report {
 		SnapshotsFetched: m.totals.fetched, SnapshotsReused: m.totals.reused,
 		MaxShards: m.top.shards, MaxSnapshots: m.top.slots, MaxStoreOpen: m.top.bodies,
 		Makespan: m.makespan.Seconds(), LowerBound: m.lowerBound().Seconds(),
-		BytesRead: m.totals.bytesRead, ValueBytesRaw: m.totals.valuesRaw, ValueBytesStored: m.totals.valuesAsStored,
+		Connections: m.connected,
+		BytesRead:   m.totals.bytesRead, ValueBytesRaw: m.totals.valuesRaw, ValueBytesStored: m.totals.valuesAsStored,
 		PeakTransit: m.topTransit, PeakRSS: peakRSS(), GoroutinesEnd: runtime.NumGoroutine(),
 		Failures: m.failures,
 	}

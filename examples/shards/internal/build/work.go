@@ -1,7 +1,8 @@
 // Package build builds stale shards with stages, with two limits at once: so many shards in progress, so many snapshots in
-// flight. A design is one way to wire the stages (design_manual.go). What designs share stands once: where stale shards come
-// from (source.go), a shard in its owner's hands (job.go), the sub-task that fetches one snapshot (fetch.go), and the
-// counting (meter.go, report.go).
+// flight. A design is one way to wire the stages; each stands in a file of its own (design_*.go), and designs.go lists them.
+// What they share stands once: where stale shards come from (source.go), a shard in its owner's hands (job.go, gather.go), the
+// sub-task that fetches one snapshot (fetch.go, workers.go), the two budgets (budgets.go), and the counting (meter.go,
+// report.go).
 //
 // The stages know the work only as [Work], so a design is tested with invented work in fake time, and runs with [Files].
 package build
@@ -45,6 +46,8 @@ type Task struct {
 	Shard     string
 	Snapshots []string // the missing ones, in order
 	Reused    int      // snapshots that are carried over from the old file
+	Sizes     []int64  // of these in the store, in bytes; nil if they are not known
+	Listing   string   // differs when anything in the shard's listing does: a failed shard then gets another chance at once
 	Reason    string   // why it is stale, in words
 	Detail    any      // of the Work
 }

@@ -1,0 +1,56 @@
+package build
+
+import "github.com/go-genstage/genstage/stage"
+
+// design is one way to wire the stages of a build.
+type design struct {
+	name  string
+	shows string // in a few words
+	wire  func(*Build) []stage.Stage
+}
+
+// designs returns all of them, each from a file of its own.
+func designs() []design {
+	return []design{
+		{"manual", "both limits are kept full; right only with manual ask", (*Build).manual},
+		{"manual-supervised", "the same with a goroutine for each piece, and a connection for each", (*Build).manualSupervised},
+		{"budget", "the same with a limit in bytes in place of a count", (*Build).budget},
+		{"pool", "builders wait in their callback, a queue joins two pipelines; a long one makes newcomers wait", (*Build).pool},
+		{"pool-supervised", "the same with a goroutine for each piece", (*Build).poolSupervised},
+		{"aggregator", "one direction, nothing goes back; nothing bounds the shards in progress", (*Build).aggregator},
+		{"children", "builders start a child for each piece; no bound unless a limit is shared", (*Build).children},
+		{"tasks", "builders run k tasks each: starve the large shard, or break the bound", (*Build).tasks},
+		{"sync", "consumers build alone: fine for many shards, slow for a large one", (*Build).sync},
+		{"limited", "one shard at a time, so many pieces at once", (*Build).limited},
+		{"naive", "one shard at a time, all its pieces at once", (*Build).naive},
+	}
+}
+
+// Designs returns the names of the designs.
+func Designs() []string {
+	var names []string
+	for _, d := range designs() {
+		names = append(names, d.name)
+	}
+	return names
+}
+
+// Shows returns what a design shows, in a few words; "" for one that there is not.
+func Shows(name string) string {
+	for _, d := range designs() {
+		if d.name == name {
+			return d.shows
+		}
+	}
+	return ""
+}
+
+// wire returns the stages of the design that the options name.
+func (b *Build) wire() []stage.Stage {
+	for _, d := range designs() {
+		if d.name == b.Options.Design {
+			return d.wire(b)
+		}
+	}
+	panic("no design " + b.Options.Design) // Check has looked
+}

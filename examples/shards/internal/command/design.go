@@ -1,0 +1,41 @@
+package command
+
+import (
+	"flag"
+	"fmt"
+	"strings"
+
+	"github.com/go-genstage/genstage/examples/shards/internal/build"
+)
+
+// addDesign adds the flags that say how the stages are wired.
+func addDesign(fs *flag.FlagSet, b *buildFlags) {
+	o := &b.options
+	fs.StringVar(&o.Design, "design", "manual", "how the stages are wired: "+strings.Join(build.Designs(), ", "))
+	fs.StringVar(&b.wiring, "wiring", "merge", "manual: merge, workers share one stage that takes from every builder; direct, each subscribes to each builder")
+	fs.BoolVar(&o.Automatic, "automatic", false, "manual: let builders ask automatically, to see what goes wrong")
+	fs.IntVar(&o.WorkerMax, "worker-max", 1, "max demand of a worker")
+	fs.IntVar(&o.WorkerMin, "worker-min", 0, "min demand of a worker")
+	fs.IntVar(&o.Queue, "queue", 20, "pool: pieces that the queue holds")
+	fs.IntVar(&o.K, "k", 0, "tasks: of each builder, by default 2; children: of all builders together, by default without limit")
+	fs.IntVar(&o.Consumers, "consumers", 0, "sync: how many build alone, by default as many as cores; aggregator: how many share the shards, by default 1")
+	fs.DurationVar(&o.Connect, "connect", 0, "what a connection to the store takes to be made; a worker makes one, and so does each child")
+	fs.Int64Var(&o.Budget, "budget", 0, "bytes, half for what is in transit and half for shards in progress; 0 for none, but for design budget 64 MiB")
+}
+
+// checkDesign takes over what has a form of its own, and finds flags for which the zero would be taken for the default.
+func (b *buildFlags) checkDesign() error {
+	switch b.wiring {
+	case "merge":
+	case "direct":
+		b.options.Direct = true
+	default:
+		return fmt.Errorf("-wiring %q: want merge or direct", b.wiring)
+	}
+	for name, n := range map[string]int{"-worker-max": b.options.WorkerMax, "-queue": b.options.Queue} {
+		if n < 1 {
+			return fmt.Errorf("%s %d: want at least 1", name, n)
+		}
+	}
+	return nil
+}
