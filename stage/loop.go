@@ -45,7 +45,7 @@ type run[In, Out any] struct {
 	box mailbox.Box[message[In]]
 	def definition[In, Out]
 
-	earlier Earlier // the runs before this one; read-only
+	earlier *Earlier // the runs before this one; nil for none; read-only
 
 	batch []message[In] // taken from the mailbox, worked from next on
 	next  int

@@ -15,6 +15,7 @@ type work struct {
 	check       check
 	contestants []contestant
 	reaches     []reach
+	paired      bool   // each second contestant is who the one before is compared with
 	unit        string // of what a job counts; "event" if empty
 }
 

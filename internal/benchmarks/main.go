@@ -5,7 +5,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/pprof"
+	"slices"
 	"strings"
 	"time"
 )
@@ -52,7 +52,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	if *rounds < 1 || *each <= 0 || flags.NArg() > 0 {
 		return usageError{errors.New("-rounds must be at least 1, -each more than 0, and nothing else is expected")}
 	}
-	works, err := choose(allWorks(), *only)
+	works, rest, err := choose(allWorks(), *only)
 	if err != nil {
 		return usageError{err}
 	}
@@ -76,30 +76,39 @@ func run(args []string, stdout, stderr io.Writer) error {
 	for _, m := range results {
 		report(stdout, m)
 	}
+	out := figures{Header: head}
+	out.take(results)
+	for _, name := range rest {
+		fmt.Fprintln(stderr, name)
+		if err := out.measure(name, *rounds, stdout); err != nil {
+			return err
+		}
+	}
 	if *file == "" {
 		return nil
 	}
-	return writeJSON(*file, head, results)
+	return out.write(*file)
 }
 
-// choose returns the works that were named, in order.
-func choose(all []*work, names string) ([]*work, error) {
+// choose returns the works that were named, in order: those that are measured event by event, and others.
+func choose(all []*work, names string) (works []*work, rest []string, err error) {
 	if names == "" {
-		return all, nil
+		return all, others, nil
 	}
-	var chosen []*work
-	for _, name := range strings.Split(names, ",") {
-		found := false
-		for _, w := range all {
-			if strings.EqualFold(w.id, strings.TrimSpace(name)) {
-				chosen, found = append(chosen, w), true
-			}
-		}
-		if !found {
-			return nil, fmt.Errorf("-works: there is no %q", name)
+	for name := range strings.SplitSeq(names, ",") {
+		name = strings.TrimSpace(name)
+		w := slices.IndexFunc(all, func(w *work) bool { return strings.EqualFold(w.id, name) })
+		o := slices.IndexFunc(others, func(other string) bool { return strings.EqualFold(other, name) })
+		switch {
+		case w >= 0:
+			works = append(works, all[w])
+		case o >= 0:
+			rest = append(rest, others[o])
+		default:
+			return nil, nil, fmt.Errorf("-works: there is no %q", name)
 		}
 	}
-	return chosen, nil
+	return works, rest, nil
 }
 
 // header says when and where the figures were taken.
@@ -119,34 +128,4 @@ func processor() string {
 		}
 	}
 	return "unknown processor"
-}
-
-// record is one contestant of one work in the file of -json.
-type record struct {
-	Work, Title, Contestant string
-	Events                  int // per run
-	Rounds                  []map[string]float64
-}
-
-func writeJSON(file, head string, results []*measured) error {
-	out := struct {
-		Header   string
-		Records  []record
-		Outcomes map[string][]outcome
-	}{Header: head, Outcomes: map[string][]outcome{}}
-	for _, m := range results {
-		for c, contestant := range m.work.contestants {
-			r := record{Work: m.work.id, Title: m.work.title, Contestant: contestant.name, Events: m.sizes[c]}
-			for _, s := range m.samples[c] {
-				r.Rounds = append(r.Rounds, map[string]float64{"ns": s.nanos, "cpu": s.cpu, "allocs": s.allocs, "bytes": s.bytes})
-			}
-			out.Records = append(out.Records, r)
-		}
-		out.Outcomes[m.work.id] = m.outcomes()
-	}
-	text, err := json.MarshalIndent(out, "", "\t")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(file, append(text, '\n'), 0o644)
 }
