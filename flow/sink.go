@@ -148,10 +148,9 @@ func (f Flow[T]) Seq(ctx context.Context, opts ...Option) iter.Seq2[T, error] {
 func sequence(ctx context.Context, last []input, end options) iter.Seq2[event, error] {
 	return func(yield func(event, error) bool) {
 		var out *stage.ProducerConsumer[event, event]
-		begun := false
 		p, err := pipeline(last, end, func(name string) ending {
 			pass := stage.NewProducerConsumer(func(_ context.Context, events []event, _ *stage.Subscription) ([]event, error) { return events, nil },
-				stage.Name(name), stage.OnInit(func(context.Context) error { begun = true; return nil }))
+				stage.Name(name))
 			pass.OnCancel(func(_ context.Context, sub *stage.Subscription, end stage.Cancellation) ([]event, error) {
 				return nil, cut(sub, end)
 			})
@@ -164,17 +163,14 @@ func sequence(ctx context.Context, last []input, end options) iter.Seq2[event, e
 		}
 		run, cancel := context.WithCancelCause(ctx)
 		done := make(chan struct{})
-		wait, stop := context.WithCancelCause(ctx)
 		// It ends with the run: with the source, with its only subscriber, or with ctx. Every way out waits for it.
 		go func() {
 			defer close(done)
-			if err = p.Run(run); !begun {
-				stop(err) // the pipeline could not begin, and Events would wait for it
-			}
+			err = p.Run(run)
 		}()
-		end := func() { cancel(errLeft); <-done; stop(nil) }
+		end := func() { cancel(errLeft); <-done }
 		defer end()
-		for e, broken := range stage.Events(wait, out) {
+		for e, broken := range stage.Events(ctx, out) {
 			if broken == nil {
 				if !yield(e, nil) {
 					return

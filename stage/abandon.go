@@ -350,8 +350,16 @@ func stuckIn(err error) []Stuck {
 // failure is what became of a function that was called apart: nil when it has returned, else what it panicked
 // with, or Goexit.
 func (c *core) failure(returned bool, value any, callback string) error {
+	return failed(returned, value, c.name(), callback)
+}
+
+// failed is failure, of whose function it was.
+func failed(returned bool, value any, stage, callback string) error {
 	if returned {
 		return nil
 	}
-	return c.recovered(value, callback, debug.Stack())
+	if value == nil {
+		value = ErrGoexit
+	}
+	return &PanicError{Value: value, Stack: debug.Stack(), Stage: stage, Callback: callback}
 }

@@ -187,7 +187,7 @@ func (k *children[In]) restart(c *child[In], err error) {
 	}
 	k.mark(c, true)
 	if k.policy.pause.first > 0 {
-		go k.pause(c, hop.Join(k.ctx, "pause"), k.policy.backoff(c.restarts)) // ends with the pause, or with c.ctx
+		go k.pause(c, hop.Join(k.ctx, "pause"), k.policy.backoff(c.restarts, hop.Draw(k.ctx))) // ends with the pause, or with c.ctx
 		return
 	}
 	k.post(message[In]{kind: msgChild, arg: c}) // what is in the mailbox comes first

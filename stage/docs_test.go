@@ -43,7 +43,7 @@ func stands(block, text []string) bool {
 // What a page shows compiles, and does what it says, because it stands in a file that is compiled and tested.
 func TestCodeInPagesIsCompiled(t *testing.T) {
 	root := ".."
-	for _, page := range []string{"README.md", "docs/guide.md"} {
+	for _, page := range []string{"README.md", "docs/guide.md", "docs/flow.md", "docs/adopting.md"} {
 		text, err := os.ReadFile(filepath.Join(root, page))
 		require.NoError(t, err)
 		blocks := codeBlock.FindAllStringSubmatch(string(text), -1)

@@ -134,6 +134,7 @@ func (r *run[In, Out]) subscribed(e *edge[Out]) {
 	r.mu.Unlock()
 	r.flushing = true
 	r.tell(e, msgAccepted, 0, nil)
+	r.asked(&e.Subscription) // before this run had it, perhaps
 }
 
 // admits has the dispatcher take a subscriber.
@@ -182,6 +183,9 @@ func (r *run[In, Out]) asked(sub *Subscription) {
 		return
 	}
 	n := sub.asks.Swap(0)
+	if n == 0 { // they were taken when it was accepted
+		return
+	}
 	if r.expectedMax > 0 && n > r.expectedMax && !e.greedy {
 		e.greedy = true
 		r.log(slog.LevelWarn, "stage: a subscriber asks for more than was expected",

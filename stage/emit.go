@@ -259,6 +259,7 @@ func (r *run[In, Out]) conclusions() {
 		return
 	}
 	r.outcome = outcome[Out]{}
+	r.publish() // what was returned is in the buffer, and a callback may take long
 	if len(o.discarded) > 0 {
 		r.discard(o.discarded)
 	}

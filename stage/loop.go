@@ -338,8 +338,11 @@ func (r *run[In, Out]) finish() {
 
 // checkDelivered ends the run when it is finishing, holds nothing and all it emitted has arrived.
 func (r *run[In, Out]) checkDelivered() {
-	if r.def.out == nil || r.allBegun() {
+	switch {
+	case r.def.out == nil || r.allBegun():
 		r.verdict = &ending{clean: true, completed: true}
+	case r.verdict == nil && len(r.edges) == 0 && r.hadConsumer: // what it waits for may have been emitted since they left
+		r.checkAbandoned()
 	}
 }
 

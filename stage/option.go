@@ -170,14 +170,16 @@ const DefaultGrace = 5 * time.Second
 // may share state with it. (Children of a consumer supervisor, Observe, the log handler and the reader of [Lines] run
 // apart: OnTerminate is called in spite of them.) The neighbours are told that the stage has ended, and Run returns. Until the function
 // has returned, Run of this stage is [ErrStuck].
-func Grace(d time.Duration) Option {
-	return anyOption(func(c *config) {
+//
+// Of a [Supervisor] it is for the functions of [Supervisor.AddFunc] and the log handler; members have their own.
+func Grace(d time.Duration) CommonOption {
+	return commonOption{func(c *config) {
 		if d <= 0 {
 			c.fault("Grace(%v): must be more than 0", d)
 			return
 		}
 		c.grace = d
-	})
+	}}
 }
 
 // Unlimited is the [BufferSize] of a buffer without bound.

@@ -88,7 +88,7 @@ type edge[T any] struct {
 	in      runID                 // what the consumer's run is part of; set before the edge is shared
 	waits   bool                  // may wait for the producer to run; set before the edge is shared
 	kept    *tenure               // what a supervisor says of the consumer; set before the edge is shared
-	until   bool                  // waits only as long as a supervisor will run the producer again; set before the edge is shared
+	until   bool                  // waits for a first run, or as long as a supervisor will run the producer again; set before the edge is shared
 
 	// owned by the consumer's goroutine
 	counted  bool   // the pipeline's start waits for its answer

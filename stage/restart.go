@@ -2,7 +2,6 @@ package stage
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"time"
 )
@@ -117,8 +116,8 @@ func (p *childPolicy) complete(c *config) {
 	}
 }
 
-// backoff returns the pause before the nth restart of a child.
-func (p *childPolicy) backoff(n int) time.Duration {
+// backoff returns the pause before the nth restart of a child, by a random number below what draw is given.
+func (p *childPolicy) backoff(n int, draw func(below int64) int64) time.Duration {
 	d := p.pause.first
 	for ; n > 1 && d < p.pause.longest; n-- {
 		d *= 2
@@ -127,7 +126,7 @@ func (p *childPolicy) backoff(n int) time.Duration {
 		}
 	}
 	d = min(d, p.pause.longest)
-	return d - rand.N(d/2+1)
+	return d - time.Duration(draw(int64(d/2+1)))
 }
 
 // intensity counts restarts in a moving span of time. It has no clock.

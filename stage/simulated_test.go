@@ -129,6 +129,29 @@ func TestAnAnswerDoesNotWaitBehindTheEventsOfOthers(t *testing.T) {
 	})
 }
 
+// What is asked before the producer runs waits for it. An observer has the subscription that early.
+func TestAnAskBeforeTheProducerRuns(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var sub *stage.Subscription
+		source := endless()
+		last := newSink(0, stage.Observe(func(m stage.Message) {
+			if m.Kind == stage.MessageSubscribe {
+				sub = m.Sub
+			}
+		}))
+		last.SubscribeTo(source, stage.Manual())
+		consumer := start(t.Context(), last)
+		require.NoError(t, sub.Ask(2))
+		producer := start(t.Context(), source)
+		require.Len(t, last.events(), 2)
+		require.NoError(t, sub.Ask(1))
+		synctest.Wait()
+		require.Len(t, last.events(), 3)
+		abortAll(t, consumer, producer)
+		closed(t, source, last)
+	})
+}
+
 // The batch of an expansion is in hand until the sequence has ended, also when its subscription ends before.
 func TestTheBatchOfAnExpansionStaysInHand(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -270,5 +293,28 @@ func TestAStageThatIsDoneMakesNoSubscriptions(t *testing.T) {
 		require.Len(t, other.events(), 3, "all of them")
 		abortAll(t, run)
 		closed(t, source, middle, other, last)
+	})
+}
+
+// A DoAfter of a producer that is done emits when the last subscriber has gone: nobody will take that (R2).
+func TestDoAfterEmitsBehindTheLastSubscriber(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		source := silent(stage.BufferSize(5))
+		source.DispatchWith(stage.PartitionBy(func(n int) int { return n % 2 }, 0, 1))
+		sink := stage.NewConsumer(func(context.Context, []int, *stage.Subscription) error { return nil })
+		sink.SubscribeTo(stage.Partition(source, 0), stage.Manual())
+		other := newSink(0)
+		other.SubscribeTo(stage.Partition(source, 1))
+		pipeline := stage.NewPipeline(source, sink, other)
+		run := start(t.Context(), pipeline)
+		require.NoError(t, source.Do(t.Context(), func(context.Context) ([]int, error) { return []int{2}, nil }))
+		require.NoError(t, source.TellAfter(func(context.Context) ([]int, error) { return []int{4}, nil }))
+		require.NoError(t, source.Tell(func(context.Context) ([]int, error) { return nil, stage.ErrDone }))
+		require.NoError(t, other.Tell(func(context.Context) error { return stage.ErrDone }))
+		synctest.Wait()
+		require.NoError(t, sink.Tell(func(context.Context) error { return stage.ErrDone }))
+		require.NoError(t, run.wait(t))
+		require.EqualValues(t, 2, source.Stats().Output.Lost)
+		closed(t, pipeline)
 	})
 }

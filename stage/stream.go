@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/go-genstage/genstage/internal/goid"
+	"github.com/go-genstage/genstage/internal/hop"
 )
 
 // Events returns the events of a source as a sequence:
@@ -20,8 +21,9 @@ import (
 //	}
 //
 // Ranging over it subscribes to the source, with a consumer of its own: each range anew, and
-// several at once share the events as consumers do. A source that was not run yet is waited for;
-// one that has failed or was aborted, and does not run again, is an error: [ErrNoStage].
+// several at once share the events as consumers do. A source that was not run yet is waited for, unless its
+// run then fails as it begins; one that has failed or was aborted, and does not run again, is an error:
+// [ErrNoStage].
 // Demand follows the loop: the events that a chunk of max-min has taken are asked for again when the
 // loop wants the element behind that chunk, so a body that is slow, or waits, slows the source
 // down. Up to max demand of events are on their way to the loop. [Manual] makes no sense here, and
@@ -53,7 +55,7 @@ func Events[T any](ctx context.Context, src Source[T], opts ...SubscribeOption) 
 		if s.over {
 			return
 		}
-		go s.run(ctx) // ends with the source, with ctx, or when the loop is left; leave waits for it
+		go s.run(ctx, hop.Turn(ctx, name)) // ends with the source, with ctx, or when the loop is left; leave waits for it
 		defer s.leave(ctx)
 		s.loop(yield)
 	}
@@ -112,15 +114,19 @@ func newStream[T any](name string, src Source[T], opts []SubscribeOption) (*stre
 }
 
 // run is the consumer's goroutine.
-func (s *stream[T]) run(ctx context.Context) {
+func (s *stream[T]) run(ctx context.Context, turn func()) {
 	defer close(s.ended)
 	s.err = s.consumer.Run(ctx)
+	turn()
 }
 
 // handle is the consumer's callback: it gives a chunk to the loop and returns, so that it is asked
 // for again, when the loop wants more.
 func (s *stream[T]) handle(ctx context.Context, events []T, _ *Subscription) error {
 	s.claimed.Store(0)
+	if ctx.Err() != nil { // it comes before a loop that is ready
+		return &begunOnly{0, cause(ctx)}
+	}
 	select {
 	case s.chunks <- events:
 		select {

@@ -228,6 +228,29 @@ func TestEventsWaitsForASourceThatDoesNotRun(t *testing.T) {
 	})
 }
 
+// A source whose run was over before the subscription came to it, or never got as far, is not waited for again.
+func TestEventsOfASourceWhoseRunFailsAsItBegins(t *testing.T) {
+	for _, first := range []bool{true, false} {
+		bubble(t, func(t *testing.T) {
+			src := stage.FromSlice(upTo(3))
+			bad := silent(stage.OnInit(func(context.Context) error { return errBoom }))
+			members := []stage.Stage{bad, src}
+			if first {
+				members = []stage.Stage{src, bad}
+			}
+			run := &started{Stage: stage.NewPipeline(members...), done: make(chan struct{})}
+			time.AfterFunc(time.Minute, func() {
+				run.err = run.Run(t.Context())
+				close(run.done)
+			})
+			got, err := rangeOver(stage.Events(t.Context(), src), -1)
+			require.Empty(t, got)
+			require.ErrorIs(t, err, errBoom)
+			require.ErrorIs(t, run.wait(t), errBoom)
+		})
+	}
+}
+
 func TestEventsEndsWithItsContext(t *testing.T) {
 	for stop := range 12 {
 		bubble(t, func(t *testing.T) {

@@ -8,7 +8,7 @@ type subscribeConfig struct {
 	mode           CancelMode
 	label          string
 	allowDuplicate bool
-	leaves         bool // of Events: the consumer's normal end is a cancel, as nobody knows it
+	leaves         bool // of Events: the consumer's normal end is a cancel, as nobody knows it; and it does not wait for a second run
 	lag            int
 	lagSet         bool
 	lagPolicy      LagPolicy

@@ -28,7 +28,7 @@ const kindSupervisor = "supervisor"
 // is about to come back.
 //
 // A member's end counts once by its cause: when a failure takes down consumers through their subscriptions, they are
-// restarted with the stage that failed, and that is one restart. When more are needed than [MaxRestarts] allows, the
+// restarted with the stage that failed, and that is one restart; so it is if that stage itself is not started again. When more are needed than [MaxRestarts] allows, the
 // supervisor stops all members in reverse order and ends with an error that wraps [ErrIntensity] and the last
 // failure. A failure of OnInit at a restart is one more failure; at the first start it ends the supervisor, as it
 // ends a pipeline.
@@ -42,6 +42,7 @@ type Supervisor struct {
 	current *supervision // guarded by mu: run, or the last one
 	runs    int          // guarded by mu
 	last    Stats        // guarded by mu
+	stuck   []*Stuck     // guarded by mu: functions that were abandoned and have not returned
 }
 
 // memberSpec is one Add or AddFunc.
@@ -80,11 +81,11 @@ type (
 	}
 )
 
-// NewSupervisor makes a supervisor without members. Its options are a [Strategy], [MaxRestarts], [Backoff], [Name] and
-// [Logger]; those out of range are reported by Run.
+// NewSupervisor makes a supervisor without members. Its options are a [Strategy], [MaxRestarts], [Backoff], [Name], [Logger]
+// and [Grace]; those out of range are reported by Run.
 func NewSupervisor(opts ...SupervisorOption) *Supervisor {
 	s := &Supervisor{}
-	s.conf.name = kindSupervisor + " " + callSite(1)
+	s.conf.name, s.conf.grace = kindSupervisor+" "+callSite(1), DefaultGrace
 	for _, o := range opts {
 		if o == nil {
 			s.conf.fault("a nil SupervisorOption")
@@ -126,7 +127,9 @@ func (s *Supervisor) Add(stage Stage, opts ...MemberOption) {
 // AddFunc adds a member of which each run is of another stage: fresh makes it, wired, before each start, on a
 // goroutine for which the supervisor waits. So the member needs nothing of the stage that was before: not its
 // subscriptions, and not the return of a callback that hangs. A panic of fresh, or a nil stage, is a start that has
-// failed. In all else it is [Supervisor.Add].
+// failed. If fresh does not return it is abandoned when [Grace] is over since Abort, Stop or the end of Run's context: it is
+// named in the error of Run and in [Stats].Stuck, and Run is [ErrStuck] until it has returned; what it makes is not run. In
+// all else it is [Supervisor.Add].
 func (s *Supervisor) AddFunc(fresh func() Stage, opts ...MemberOption) {
 	if !s.made() {
 		return
@@ -253,6 +256,7 @@ func (s *Supervisor) Stats() Stats {
 	}
 	s.mu.Lock()
 	run, before, last, runs := s.run, s.current, s.last, s.runs
+	stuck := s.stuckNow()
 	s.mu.Unlock()
 	if run != nil {
 		last = run.stats()
@@ -263,7 +267,7 @@ func (s *Supervisor) Stats() Stats {
 		}
 	}
 	last.At = time.Now()
-	last.Stage, last.Kind, last.Runs = s.Name(), kindSupervisor, runs
+	last.Stage, last.Kind, last.Runs, last.Stuck = s.Name(), kindSupervisor, runs, stuck
 	return last
 }
 
@@ -315,6 +319,8 @@ func (s *Supervisor) open(ctx context.Context, parent *scope) (controller, error
 		fault = fmt.Errorf("%s: Run: %w", s.Name(), ErrSelfCall)
 	case s.run != nil:
 		fault = fmt.Errorf("%s: Run: %w", s.Name(), ErrRunning)
+	case len(s.stuck) > 0:
+		fault = &StageError{Stage: s.Name(), Err: &StuckError{Stuck: s.stuckNow()}}
 	}
 	if fault != nil {
 		s.mu.Unlock()
@@ -322,6 +328,9 @@ func (s *Supervisor) open(ctx context.Context, parent *scope) (controller, error
 	}
 	s.runs++
 	r := newSupervision(ctx, s, s.specs[:len(s.specs):len(s.specs)], parent)
+	if s.current != nil {
+		r.past = s.current.made()
+	}
 	s.run, s.current = r, r
 	s.mu.Unlock()
 	if err := r.open(); err != nil {

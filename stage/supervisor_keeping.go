@@ -19,13 +19,17 @@ type keeping struct {
 // tenure is one run of a member. It tells one run from another, and whose the run is.
 type tenure struct {
 	keeping *keeping
-	outer   *tenure // of the supervisor itself; nil if nobody keeps it
+	outer   *tenure                // of the supervisor itself; nil if nobody keeps it
+	over    atomic.Pointer[ending] // how the member ended, once the supervisor has heard of it; a part of it may have ended otherwise
 }
 
 // comesBack returns the tenure, of the stage or of a supervisor around it, that another one will follow after an
 // end e; nil if there will be none. A nil tenure is that of a stage that nobody keeps.
 func (t *tenure) comesBack(e *ending) *tenure {
 	for ; t != nil; t = t.outer {
+		if over := t.over.Load(); over != nil {
+			e = over
+		}
 		past := t.keeping.past.Load()
 		if past == nil {
 			if t.keeping.returning.Load() || t.keeping.mode.restarts(e) {
@@ -147,6 +151,9 @@ func (h *handle) expectNoMore(from *handle) {
 		src.mu.Lock()
 		delete(src.expected, h)
 		run, _ := src.run.(interface{ recheck() })
+		if src.run == nil {
+			src.served = src.endedIn // the next run counts it as one that it had
+		}
 		src.mu.Unlock()
 		if run != nil {
 			run.recheck()

@@ -74,6 +74,7 @@ func (r *supervision) hear(halted bool) {
 		m.run = nil
 		r.mu.Unlock()
 		i, e := s.tenure.keeping.index, s.end()
+		s.tenure.over.Store(e)
 		if began := r.beganIn(e); began != nil && began != m && !halted {
 			began.held = append(began.held, heldEnd{i, e}) // its own end is about to come
 			continue
@@ -314,7 +315,8 @@ func (r *supervision) openAll(list []int) (begun []*scope, replaced []Stage) {
 		}
 		if err != nil {
 			r.plan.started(i, time.Now())
-			r.judge(i, &ending{reason: err, root: &tenure{keeping: m.keeping, outer: r.parent.tenure}}, false)
+			_, halted := r.phase() // meanwhile
+			r.judge(i, &ending{reason: err, root: &tenure{keeping: m.keeping, outer: r.parent.tenure}}, halted)
 			if r.plan.strategy != OneForOne {
 				break
 			}
@@ -412,6 +414,7 @@ func (r *supervision) conclude() {
 	r.mu.Unlock()
 	r.pass(result)
 	r.forsakeAll()
+	r.forsakePast()
 	r.sup.over(r)
 	r.parent.ended(result, false)
 	close(r.done)

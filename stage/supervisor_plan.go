@@ -114,13 +114,14 @@ func (p *plan) ended(i int, end memberEnd, now time.Time) bool {
 	return true
 }
 
-// counts reports whether an end counts as a failure of its own. One that a neighbour's failure brought about does
-// not, once: that failure is counted, as one.
+// counts reports whether an end counts as a failure of its own. One that another member's failure brought about does
+// not, once, if that has been counted: that is the case unless the other one is not started again for it, being
+// temporary, stopped already, or a supervisor that has mended it itself.
 func (p *plan) counts(i int, end memberEnd) bool {
 	if end.caused == i || p.members[i].cause == end.cause {
 		return true
 	}
-	return end.caused < 0 && !slices.ContainsFunc(p.members, func(m planned) bool { return m.cause == end.cause })
+	return !slices.ContainsFunc(p.members, func(m planned) bool { return m.cause == end.cause })
 }
 
 // takeAlong has those stopped and started that are restarted together with i.

@@ -73,6 +73,33 @@ func without(list []int, i int) []int {
 	return slices.DeleteFunc(list, func(j int) bool { return j == i })
 }
 
+// What a neighbour's failure brings about is counted, if the neighbour is not started again for it: else there may be no
+// end of it.
+func TestPlanCountsWhatNobodyElseCounts(t *testing.T) {
+	now := time.Unix(0, 0)
+	for what, p := range map[string]*plan{
+		"temporary":             newPlan(OneForOne, RestartTemporary, RestartTransient, RestartTransient),
+		"it has mended itself":  newPlan(OneForOne, RestartTransient, RestartTransient, RestartTransient),
+		"it was stopped anyway": newPlan(OneForOne, RestartTransient, RestartTransient, RestartTransient),
+	} {
+		p.restarted.max = 1
+		cause := new(int)
+		switch what {
+		case "temporary":
+			p.ended(0, memberEnd{caused: 0, cause: cause}, now)
+		case "it was stopped anyway":
+			p.members[0].state = memberStopping
+			p.ended(0, memberEnd{caused: 0, cause: cause}, now)
+		}
+		for _, i := range []int{1, 2} {
+			require.True(t, p.ended(i, memberEnd{caused: 0, cause: cause}, now), "%s: one failure is one restart", what)
+			p.started(i, now)
+		}
+		require.False(t, p.ended(1, memberEnd{caused: 0, cause: new(int)}, now), what)
+		require.True(t, p.exceeded, what)
+	}
+}
+
 // OTP's table of restart types: which end starts a member again.
 func TestPlanModes(t *testing.T) {
 	for _, c := range []struct {

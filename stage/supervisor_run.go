@@ -2,14 +2,11 @@ package stage
 
 import (
 	"context"
-	"fmt"
-	"log/slog"
-	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/go-genstage/genstage/internal/goid"
 	"github.com/go-genstage/genstage/internal/hop"
 	"github.com/go-genstage/genstage/internal/mailbox"
 )
@@ -23,6 +20,7 @@ type supervision struct {
 	parent *scope          // read-only
 	number int             // which run of the supervisor it is; read-only
 	policy *childPolicy    // read-only
+	past   []Stage         // what factories made in the run before; read-only
 
 	box   mailbox.Box[*scope] // the runs of members that have ended
 	turn  func()              // waits for the turn of the goroutine (internal/hop)
@@ -38,6 +36,7 @@ type supervision struct {
 	last     error              // guarded by mu: the last failure of a member
 	named    []Stuck            // guarded by mu: what was abandoned as everything ended
 	restarts int                // guarded by mu
+	calling  string             // guarded by mu: the function of the user's in progress; "" for none
 	result   *ending            // guarded by mu: how it ended
 	over     time.Time          // guarded by mu: when
 
@@ -46,6 +45,8 @@ type supervision struct {
 	stopping int  // the member that is being stopped, and waited for; -1: none
 	dropped  bool // nobody is started any more
 
+	halted chan struct{}  // closed when nothing is started any more
+	mute   atomic.Bool    // the log handler was abandoned: it is not called any more
 	starts sync.WaitGroup // goroutines of start
 	done   chan struct{}  // closed when it has ended
 }
@@ -70,11 +71,12 @@ type heldEnd struct {
 }
 
 func newSupervision(ctx context.Context, s *Supervisor, specs []memberSpec, parent *scope) *supervision {
-	r := &supervision{sup: s, ctx: ctx, parent: parent, number: s.runs, policy: &s.conf.children, stopping: -1, done: make(chan struct{})}
+	r := &supervision{sup: s, ctx: ctx, parent: parent, number: s.runs, policy: &s.conf.children, stopping: -1, halted: make(chan struct{}), done: make(chan struct{})}
 	r.box.Init()
 	r.plan = plan{strategy: s.conf.strategy, restarted: intensity{max: r.policy.max, within: r.policy.within}}
 	if r.policy.pause.first > 0 {
-		r.plan.pause = r.policy.backoff
+		draw := hop.Draw(ctx)
+		r.plan.pause = func(n int) time.Duration { return r.policy.backoff(n, draw) }
 	}
 	for i, m := range specs {
 		k := &keeping{of: r, index: i, mode: m.mode, fresh: m.fresh != nil}
@@ -94,6 +96,7 @@ func (r *supervision) open() error {
 				<-s.done
 			}
 			r.forsakeAll()
+			r.forsakePast()
 			r.mu.Lock()
 			r.result, r.over = &ending{reason: err}, time.Now()
 			r.mu.Unlock()
@@ -137,53 +140,6 @@ func (r *supervision) openMember(i int) error {
 		s.stop(stopped)
 	}
 	return nil
-}
-
-// stageOf returns the stage that a member is, or what its factory makes.
-func (r *supervision) stageOf(m *keptMember) (Stage, error) {
-	if m.spec.stage != nil {
-		return m.spec.stage, nil
-	}
-	var stage Stage
-	err := r.apart("AddFunc", func() { stage = m.spec.fresh() })
-	if err == nil && (isNil(stage) || holds(stage, r.sup)) {
-		err = fmt.Errorf("%w: a factory returned nil, or the supervisor itself", ErrInvalidStage)
-	}
-	if err != nil {
-		return nil, &StageError{Stage: r.name(), Err: fmt.Errorf("%s: AddFunc: %w", m.spec.site, err)}
-	}
-	return stage, nil
-}
-
-// apart calls a function of the user's on a goroutine of its own, and waits for it. See core.apart.
-func (r *supervision) apart(callback string, fn func()) (err error) {
-	done := make(chan struct{})
-	go func() { // ends with fn; apart waits for it
-		returned := false
-		defer func() {
-			if !returned {
-				value := recover()
-				if value == nil {
-					value = ErrGoexit
-				}
-				err = &PanicError{Value: value, Stack: debug.Stack(), Stage: r.name(), Callback: callback}
-			}
-			close(done)
-		}()
-		defer r.aside.Store(r.aside.Swap(goid.Current()))
-		fn()
-		returned = true
-	}()
-	<-done
-	return err
-}
-
-func (r *supervision) log(level slog.Level, msg string, args ...any) {
-	logger := r.sup.conf.logger
-	if logger == nil {
-		logger = slog.Default()
-	}
-	_ = r.apart("Logger", func() { logger.Log(context.Background(), level, msg, args...) })
 }
 
 func (r *supervision) name() string { return r.sup.conf.name }
@@ -246,12 +202,23 @@ func (r *supervision) release() {
 	r.mu.Lock()
 	r.released = true
 	r.mu.Unlock()
+	r.forsakePast()
 	r.box.Ring()
+}
+
+// forsakePast gives up what factories made in the run before, as that is replaced now.
+func (r *supervision) forsakePast() {
+	for _, s := range r.past {
+		if !slices.Contains(r.made(), s) {
+			forsake(s, true)
+		}
+	}
 }
 
 // abort ends all members at once, and none is started any more.
 func (r *supervision) abort(e *ending) {
 	r.mu.Lock()
+	r.halt()
 	if r.aborted == nil {
 		r.aborted = e
 	}
@@ -276,6 +243,7 @@ func (r *supervision) fail(e *ending) {
 // stop drains all members, and none is started any more.
 func (r *supervision) stop(inside func(*handle) bool) {
 	r.mu.Lock()
+	r.halt()
 	if r.stopped == nil {
 		r.stopped = inside
 	}
@@ -285,6 +253,13 @@ func (r *supervision) stop(inside func(*handle) bool) {
 		s.stop(inside)
 	}
 	r.box.Ring()
+}
+
+// halt makes known that nothing is started any more. The caller holds mu.
+func (r *supervision) halt() {
+	if r.aborted == nil && r.stopped == nil {
+		close(r.halted)
+	}
 }
 
 // pass makes known that the supervision starts no member any more and ends so, unless it is known already. Whether
@@ -317,6 +292,11 @@ func (r *supervision) awaits(goroutine uint64) bool {
 
 func (r *supervision) stuck() []Stuck {
 	var list []Stuck
+	r.mu.Lock()
+	if r.calling != "" {
+		list = append(list, Stuck{Stage: r.name(), Callback: r.calling})
+	}
+	r.mu.Unlock()
 	for _, s := range r.runs() {
 		list = append(list, s.stuck()...)
 	}

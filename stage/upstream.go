@@ -98,6 +98,7 @@ func (r *run[In, Out]) newEdge(d declaration[In]) *edge[In] {
 	e.request.Consumer, e.in, e.kept = r.h, r.scope.id(), r.scope.tenure
 	e.site, e.index = d.site, d.index
 	e.options, e.producer, e.consumer, e.typed = d.options, d.source.h, r, e
+	e.until = d.options.leaves
 	if e.tab = newTab(d.request.budget, &e.Subscription); e.tab != nil {
 		r.charged = append(r.charged, e)
 	}
@@ -198,10 +199,11 @@ func (r *run[In, Out]) subscribeAgain(old *edge[In], completed bool) {
 		return
 	}
 	if !old.source.h.mayComeBack(r.scope.tenure) && (completed || !r.scope.alone) {
+		r.h.expectNoMore(old.producer) // should that be started along with another, it will not be subscribed to again
 		return
 	}
 	e := r.newEdge(declaration[In]{source: old.source, request: old.request, options: old.options, site: old.site, index: old.index})
-	e.waits, e.again, e.until = true, true, !r.scope.alone
+	e.waits, e.again, e.until = true, true, e.until || !r.scope.alone
 	r.subscribe(e)
 }
 
@@ -376,6 +378,7 @@ func (r *run[In, Out]) uncharge(e *edge[In]) {
 func (r *run[In, Out]) vanish(e *edge[In]) {
 	r.forget(e)
 	r.uncharge(e)
+	r.h.expectNoMore(e.producer)
 }
 
 // forget takes e off the subscriptions that have not ended.

@@ -30,7 +30,7 @@ func missing(rows []row) []string {
 			}
 		}
 	}
-	must("T", 1, 50)
+	must("T", 1, 63)
 	must("B", 1, 46)
 	must("R1.", 1, 11)
 	must("R2.", 1, 13)

@@ -68,7 +68,7 @@ func show(w io.Writer, root, done string, long bool) ([]string, error) {
 // catalogue is all of it, in order.
 func catalogue() []row {
 	var all []row
-	for _, part := range [][]row{simulation, demand, userCode, lifecycle, load, bugs, rules} {
+	for _, part := range [][]row{simulation, demand, userCode, lifecycle, load, shards, bugs, rules} {
 		all = append(all, part...)
 	}
 	return all

@@ -1,6 +1,7 @@
 package main
 
 // The tests by number: T1 to T43 run in CI, T44 to T50 are benchmarks, or run with -long.
+// T51 to T63 are in shards.go.
 
 var simulation = []row{
 	{id: "T1", what: "random graphs: the ledger, order, nothing twice", tests: []string{"internal/sim.TestCampaign", "stage.TestRandomGraphs"}, ci: 5_000, long: 40_000, unit: "runs"},

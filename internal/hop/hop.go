@@ -4,16 +4,23 @@
 // after each park whether it is its turn. So at any moment one goroutine is at work, and the schedule is a
 // function of what the simulator draws. Without one, a run pays a nil check.
 //
+// What the library draws at random, it draws from the simulator as well ([Draw]).
+//
 // It knows goroutines and turns; it must not know what they do.
 package hop
 
-import "context"
+import (
+	"context"
+	"math/rand/v2"
+)
 
 // Schedule hands out turns. Join is called by the goroutine that starts another one, or that is about to act
 // itself, with the name of who will wait for turns; wait blocks until it is its turn. Between two calls of wait
 // a goroutine may do what it likes, parking included: its turn ends when it parks or ends.
+// Draw returns a random number from 0 to below-1; it is called by who is at work.
 type Schedule interface {
 	Join(name string) (wait func())
+	Draw(below int64) int64
 }
 
 type key struct{}
@@ -39,4 +46,12 @@ func Turn(ctx context.Context, name string) (wait func()) {
 		return func() {}
 	}
 	return wait
+}
+
+// Draw returns what draws a random number below another one: from the schedule of ctx, or from everybody's source.
+func Draw(ctx context.Context) func(below int64) int64 {
+	if s, ok := ctx.Value(key{}).(Schedule); ok {
+		return s.Draw
+	}
+	return rand.Int64N
 }

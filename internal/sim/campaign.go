@@ -53,6 +53,9 @@ func Campaign(t *testing.T, cfg Config) *Report {
 			report.States.add(&result.States)
 			if len(result.Violations) > 0 {
 				report.Failed = append(report.Failed, result)
+				if cfg.Progress != nil {
+					_, _ = fmt.Fprintf(cfg.Progress, "sim: seed %d %v: %s\n", seed, mode, result.Violations[0])
+				}
 				if cfg.First {
 					stop.Store(1)
 				}

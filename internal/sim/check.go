@@ -12,6 +12,7 @@ import (
 
 // quiescent is called when nothing moves: every stage is parked, or in a callback that waits.
 func (w *world) quiescent() {
+	w.within()
 	for _, n := range w.nodes {
 		if n.quiet {
 			continue
@@ -24,7 +25,10 @@ func (w *world) quiescent() {
 			}
 			w.violate("ledger: %s", fault)
 		}
-		if n.life == nil || !s.Running {
+		if n.o.Kind == Lines { // that is between the two
+			s.Upstreams, s.Input = nil, stage.InputStats{}
+		}
+		if n.life == nil || !s.Running || n.life.terminated || n.life.dead { // a run may not have come to its OnInit
 			continue
 		}
 		w.seen(n, s)
@@ -90,21 +94,22 @@ func (w *world) tieOf(s stage.SubscriptionStats) *tie {
 			return w.order[i]
 		}
 	}
+	at, _ := strconv.Atoi(s.Label)
 	in := w.input(s)
-	return &tie{in: in, from: w.nodes[in.From], to: w.nodes[in.To]}
+	return &tie{in: in, from: w.nodes[in.From], to: w.consumerOf(at)}
 }
 
 // counted holds Stats against what the callbacks were given and have returned.
 func (n *node) counted(s stage.Stats) {
 	in, out := s.Input, s.Output
 	switch n.o.Kind {
-	case Slice, Sequence, Queue, Channel, Expander, Automatic, Manual, Each, Children:
+	case Slice, Sequence, Queue, Channel, Lines, Expander, Automatic, Manual, Each, Children:
 	default:
 		if out.Emitted != n.life.emitted {
 			n.w.violate("%s: %d emitted, its callbacks have returned %d", n.name, out.Emitted, n.life.emitted)
 		}
 	}
-	begun := in.Handled + in.Failed + in.InHand
+	begun := in.Handled + in.Failed + in.InHand + in.Late
 	if n.in != nil && (n.life.begun > begun+in.Lost || n.o.Kind != Each && n.o.Kind != Children && n.life.begun < begun) {
 		n.w.violate("%s: its callback was given %d events, of %+v", n.name, n.life.begun, in)
 	}
@@ -118,6 +123,7 @@ func (n *node) parked(s stage.Stats) {
 	for _, u := range s.Upstreams {
 		n.parkedInput(s, u)
 	}
+	n.connected(s)
 	if n.in != nil && n.out == nil && s.Input.Queued > 0 && !n.outlives(s) {
 		n.w.violate("%s waits, with %d events to begin", n.name, s.Input.Queued)
 	}
@@ -138,7 +144,7 @@ func (n *node) parkedInput(s stage.Stats, u stage.SubscriptionStats) {
 		w.violate("%s waits, with %d events of %s in its mailbox", n.name, u.InMailbox, u.Producer)
 	}
 	t := w.tieOf(u)
-	if u.Manual || t.sub == nil || !t.subscribed || t.cancelled {
+	if u.Manual || t.sub == nil || !t.subscribed || t.cancelled || t.life != n.life {
 		return
 	}
 	switch n.o.Kind {
@@ -164,7 +170,10 @@ func (n *node) parkedInput(s stage.Stats, u stage.SubscriptionStats) {
 
 // open is how many events the stage's subscribers have asked for and could be sent, as far as that is known:
 // 0 may be too little, never too much.
-func (n *node) open(s stage.Stats) int64 {
+func (n *node) open(s stage.Stats) int64 { return n.openBut(s, n.w.blocked()) }
+
+// openBut is open, when those with these labels wait for room in a budget.
+func (n *node) openBut(s stage.Stats, blocked map[string]bool) int64 {
 	var sum, least, largest int64
 	least = -1
 	parts := map[int]int64{}
@@ -173,6 +182,12 @@ func (n *node) open(s stage.Stats) int64 {
 			continue
 		}
 		open := d.Asked - d.Sent
+		if blocked[d.Label] {
+			if n.o.Dispatch == Broadcast {
+				return 0
+			}
+			open = 0
+		}
 		sum += open
 		if sum < 0 {
 			sum = 1<<63 - 1
@@ -204,7 +219,7 @@ func (n *node) open(s stage.Stats) int64 {
 // most is how many events the subscribers have asked for at the most: what they ask may be on its way.
 func (n *node) most(s stage.Stats) int64 {
 	if n.o.Dispatch == Broadcast {
-		return n.open(s)
+		return n.openBut(s, nil)
 	}
 	var sum int64
 	for _, d := range s.Downstreams {
@@ -229,6 +244,9 @@ func (n *node) parkedOutput(s stage.Stats) {
 	}
 	if n.in != nil && s.Input.Queued > 0 && n.o.Kind != Limiter && n.o.Kind != Expander && !n.done {
 		w.violate("%s waits, with %d events to begin and demand for %d (A11)", n.name, s.Input.Queued, open)
+	}
+	if n.before != nil && w.inside() { // it may not have been released
+		return
 	}
 	if n.done || n.stopped || !w.started && w.o.Layout != Apart {
 		return
@@ -256,15 +274,48 @@ func (n *node) parkedOutput(s stage.Stats) {
 // atEnd checks what must hold when all is over.
 func (w *world) atEnd() {
 	var all []stage.Stats
-	comparable := w.byHand == 0 // nobody has sent those
-	for _, n := range w.nodes {
+	comparable := w.byHand == 0 && len(w.loops) == 0 // nobody has sent those, and nobody sees what these lose
+	for _, n := range append(w.former, w.nodes...) {
 		s := n.stage.Stats()
 		all = append(all, s)
+		if n.extra != nil {
+			all = append(all, n.extra.Stats())
+		}
 		n.ended(s)
 	}
 	for _, in := range w.inputs {
 		comparable = comparable && in.Where == 0 && in.Lag == 0
 	}
+	w.returned()
+	w.groupsGaveUp()
+	w.paid()
+	if comparable {
+		w.balanced(all)
+	}
+	for _, n := range w.nodes {
+		n.accounted()
+	}
+}
+
+// balanced holds what producers have sent, in all runs, against what consumers have received.
+func (w *world) balanced(all []stage.Stats) {
+	for _, fault := range stagetest.Faults(all...) {
+		w.violate("ledger at the end: %s", fault)
+	}
+	var copies, takenBack, received, handedBack int64
+	for _, s := range all {
+		copies += s.Output.Copies + s.Earlier.Output.Copies
+		takenBack += s.Output.TakenBack + s.Earlier.Output.TakenBack
+		received += s.Input.Received + s.Earlier.Input.Received
+		handedBack += s.Input.HandedBack + s.Earlier.Input.HandedBack
+	}
+	if refused := takenBack - handedBack; copies != received+refused || refused < 0 {
+		w.violate("over all stages: %d dispatched, %d received, %d taken back, %d handed back", copies, received, takenBack, handedBack)
+	}
+}
+
+// returned looks at what the runs have returned.
+func (w *world) returned() {
 	for _, r := range w.runs {
 		if !w.legal(r.err) {
 			w.violate("%s: Run returned what nobody made: %v", r.name, r.err)
@@ -272,14 +323,6 @@ func (w *world) atEnd() {
 		if r.err != nil && w.undisturbed() {
 			w.violate("%s: nothing has gone wrong, and Run returned %v", r.name, r.err)
 		}
-	}
-	if comparable {
-		for _, fault := range stagetest.FaultsAtEnd(all...) {
-			w.violate("ledger at the end: %s", fault)
-		}
-	}
-	for i, n := range w.nodes {
-		n.accounted(all[i], all)
 	}
 }
 
@@ -290,6 +333,16 @@ func (w *world) undisturbed() bool {
 			return false
 		}
 	}
+	for i := range w.o.Groups { // the end of a member may be one too many
+		if w.o.Groups[i].Mode == stage.RestartPermanent {
+			return false
+		}
+	}
+	for i := range w.o.Stages {
+		if w.o.Stages[i].Mode == stage.RestartPermanent {
+			return false
+		}
+	}
 	return !w.disturbed
 }
 
@@ -297,12 +350,18 @@ func (w *world) undisturbed() bool {
 func (n *node) ended(s stage.Stats) {
 	w := n.w
 	switch {
-	case n.life != nil && !n.life.terminated && !n.life.dead:
+	case n.life != nil && !n.life.terminated && !n.life.dead && !n.life.abandoned:
 		w.violate("%s: OnInit without OnTerminate", n.name)
 	case s.Running:
 		w.violate("%s still runs", n.name)
 	case !w.legal(s.Err):
 		w.violate("%s ended with what nobody made: %v", n.name, s.Err)
+	}
+	if s.Output.LateResults > 0 {
+		w.reach(LateResult)
+	}
+	if s.Input.Late > 0 {
+		w.reach(LateInput)
 	}
 	if errors.Is(s.Err, stage.ErrIntensity) {
 		w.reach(Intensity)
@@ -311,7 +370,7 @@ func (n *node) ended(s stage.Stats) {
 	if s.Err == nil && s.Output.Lost > s.Output.TakenBack && n.o.Dispatch != Broadcast && n.o.Dispatch != Partition {
 		w.violate("%s ended normally and lost %d events", n.name, s.Output.Lost)
 	}
-	if s.Err == nil && s.Input.Lost > 0 && !w.disturbed && !n.leaves() {
+	if s.Err == nil && s.Input.Lost > 0 && n.o.Kind != Lines && !w.disturbed && !n.leaves() {
 		w.violate("%s ended normally and lost %d events of its input", n.name, s.Input.Lost)
 	}
 	switch {
@@ -322,7 +381,7 @@ func (n *node) ended(s stage.Stats) {
 	case s.Output.Lost > 0 && errors.Is(s.Err, stage.ErrShutdown):
 		w.reach(Abandoned)
 	}
-	if s.Err != nil && w.o.Layout != Apart && w.runs[0].err == nil {
+	if s.Err != nil && w.o.Layout < Apart && w.runs[0].err == nil {
 		w.reach(Spared)
 	}
 }
@@ -337,25 +396,28 @@ func (n *node) leaves() bool {
 	return false
 }
 
-// accounted holds the events that a stage has emitted, if each goes to one, against what became of them.
-func (n *node) accounted(s stage.Stats, all []stage.Stats) {
+// accounted holds the events that a stage has emitted, in all its runs, if each goes to one, against what became of them.
+func (n *node) accounted() {
 	if n.out == nil || n.o.Dispatch == Broadcast {
 		return
 	}
-	out := s.Output
-	known := int64(len(n.begun)) + out.Discarded + out.Dropped + out.Lost
+	s := n.stage.Stats()
+	out, before := s.Output, s.Earlier.Output
+	emitted := out.Emitted + before.Emitted
+	known := int64(len(n.begun)) + out.Discarded + before.Discarded + out.Dropped + before.Dropped + out.Lost + before.Lost
 	var unbegun int64 // at most so many ended at a consumer without having been given to its callback
-	for i, c := range n.w.nodes {
+	for _, c := range append(n.w.former, n.w.nodes...) {
 		if c.in == nil {
 			continue
 		}
-		unbegun += all[i].Input.Lost
+		s := c.stage.Stats()
+		unbegun += s.Input.Lost + s.Earlier.Input.Lost + s.Input.Late + s.Earlier.Input.Late
 		if c.o.Kind == Each || c.o.Kind == Children {
-			unbegun += all[i].Input.Failed
+			unbegun += s.Input.Failed + s.Earlier.Input.Failed
 		}
 	}
-	if known > out.Emitted || known+unbegun < out.Emitted {
-		n.w.violate("%s has emitted %d events: %d were begun, at most %d lost without; %+v", n.name, out.Emitted, len(n.begun), unbegun, out)
+	if known > emitted || known+unbegun < emitted && len(n.w.loops) == 0 {
+		n.w.violate("%s has emitted %d events: %d were begun, at most %d lost without; %+v, before %+v", n.name, emitted, len(n.begun), unbegun, out, before)
 	}
 }
 
@@ -370,7 +432,7 @@ func (w *world) legal(err error) bool {
 	}
 	for _, made := range []error{
 		errBoom, errCancelled, stage.ErrShutdown, stage.ErrKilled, stage.ErrRefused, stage.ErrNoStage, stage.ErrLagging, stage.ErrIntensity,
-		context.DeadlineExceeded, stage.ErrEnded,
+		context.DeadlineExceeded, stage.ErrEnded, stage.ErrStuck,
 	} {
 		if errors.Is(err, made) {
 			return true
@@ -383,6 +445,9 @@ func (w *world) legal(err error) bool {
 // with KeepRunning.
 func (w *world) mayLinger(r *running) bool {
 	for _, n := range w.nodes {
+		if n.extra != nil && r.run == n.extra {
+			return true
+		}
 		if (w.o.Layout != Apart || n.stage == r.run) && (w.o.Layout == Apart || n.o.KeepRunning) && n.lingers() {
 			return true
 		}
@@ -396,7 +461,7 @@ func (n *node) lingers() bool {
 	}
 	alone := true
 	for _, t := range n.w.order {
-		if t.from != n || !t.subscribed || t.cancelled || t.gone {
+		if t.from != n || !t.subscribed || t.cancelled || t.gone || t.life != t.to.life || t.life.terminated || t.life.dead {
 			continue
 		}
 		alone = false

@@ -24,14 +24,16 @@ func (m Mode) String() string { return [...]string{"safety", "liveness"}[m] }
 // Layout says who runs the stages.
 type Layout uint8
 
-// The layouts: all in one pipeline, some of them in a pipeline of their own within it, or each by itself.
+// The layouts: all in one pipeline, some of them in a pipeline of their own within it, each by itself, or all below a
+// supervisor.
 const (
 	Together Layout = iota
 	Nested
 	Apart
+	Supervised
 )
 
-func (l Layout) String() string { return [...]string{"together", "nested", "apart"}[l] }
+func (l Layout) String() string { return [...]string{"together", "nested", "apart", "supervised"}[l] }
 
 // Ending says how the run is ended.
 type Ending uint8
@@ -53,15 +55,31 @@ type Options struct {
 	Layout   Layout
 	Schedule Schedule
 	Ending   Ending
-	Observed bool          // messages are watched; else only callbacks and Stats
-	Faults   int           // a callback fails once in so many times; 0: never
-	Naps     int           // a callback sleeps once in so many times
-	Meddlers int           // goroutines that do things from outside
-	Steps    int           // how many each of them does
-	Storm    time.Duration // from the beginning to the ending, or to the end of faults
-	Nested   int           // how many stages the inner pipeline has
+	Observed bool // messages are watched; else only callbacks and Stats
+	Faults   int  // a callback fails once in so many times; 0: never
+	Naps     int  // a callback sleeps once in so many times
+	Stuck    int  // a callback sleeps for long once in so many times, whatever its context says; 0: never
+	Grace    time.Duration
+	Meddlers int            // goroutines that do things from outside
+	Steps    int            // how many each of them does
+	Storm    time.Duration  // from the beginning to the ending, or to the end of faults
+	Nested   int            // how many stages the inner pipeline has
+	Again    bool           // when all has ended, it is run once more
+	Groups   []GroupOptions // of a supervised layout: the first one is the supervisor of all
+	Budgets  []BudgetOptions
 	Stages   []StageOptions
 	Inputs   []InputOptions // of all stages; the label of a subscription is its index
+}
+
+// GroupOptions are those of a supervisor, or of a pipeline below one.
+type GroupOptions struct {
+	Parent      int // the group that it is a member of; of the first one -1
+	Mode        stage.RestartMode
+	Pipeline    bool // and no supervisor
+	Strategy    stage.Strategy
+	Restarts    int
+	Within      time.Duration
+	Pause, Most time.Duration // 0: none
 }
 
 // StageOptions are those of one stage.
@@ -80,6 +98,10 @@ type StageOptions struct {
 	Stays        bool // OnComplete returns nil, and done is told later
 	Alternate    bool // a second form of the kind: FedBy, StartWith, …
 	Inputs       []int
+
+	Group int // of a supervised layout
+	Mode  stage.RestartMode
+	Fresh bool // each run is of another stage
 }
 
 // InputOptions are those of one subscription.
@@ -92,6 +114,9 @@ type InputOptions struct {
 	Part     int
 	Lag      int
 	Policy   stage.LagPolicy
+
+	Budget    int  // the number of it, from 1; 0: none
+	Duplicate bool // AllowDuplicate
 }
 
 // Kind says what a stage is.
@@ -108,6 +133,7 @@ const (
 	Poll
 	Queue
 	Channel
+	Lines
 	Identity
 	Filter
 	Expand
@@ -122,7 +148,7 @@ const (
 )
 
 var kindNames = [kinds]string{
-	"slice", "sequence", "callback", "endless", "short", "retry", "poll", "queue", "channel",
+	"slice", "sequence", "callback", "endless", "short", "retry", "poll", "queue", "channel", "lines",
 	"identity", "filter", "expand", "reduce", "expander", "limiter", "automatic", "manual", "each", "children",
 }
 
@@ -151,7 +177,7 @@ func OptionsOf(seed uint64, mode Mode) Options {
 	d := draw{rand.New(rand.NewPCG(seed, uint64(mode)))}
 	o := Options{
 		Seed: seed, Mode: mode,
-		Layout:   []Layout{Together, Together, Nested, Apart}[d.below(4)],
+		Layout:   []Layout{Together, Together, Nested, Apart, Supervised, Supervised}[d.below(6)],
 		Schedule: Schedule(d.below(int(schedules))),
 		Observed: d.below(4) > 0,
 		Faults:   []int{0, 40, 100, 400}[d.below(4)],
@@ -175,13 +201,73 @@ func OptionsOf(seed uint64, mode Mode) Options {
 	}
 	o.completeInputs(d)
 	o.Nested = 1 + d.below(len(o.Stages))
+	o.Again = d.once(5) && o.Ending != CancelContext
+	if o.Layout == Supervised {
+		o.supervise(d)
+	}
+	o.budgets(d)
+	o.Grace = stage.DefaultGrace
+	if d.once(5) {
+		o.Stuck, o.Grace = 20+d.below(100), time.Duration(10+d.below(30))*time.Millisecond
+	}
 	for i := range o.Stages {
 		s := &o.Stages[i]
 		if s.KeepRunning && o.Ending == Natural {
 			s.KeepRunning = false // nothing would end it
 		}
+		if s.Kind == Lines {
+			s.Accumulating = false // it is no producer
+		}
+		if s.Kind == Slice && (o.Again || o.Layout == Supervised) {
+			s.Kind = Sequence // a slice is the same events in each run
+		}
 	}
 	return o
+}
+
+// supervise draws supervisors, and who keeps whom.
+func (o *Options) supervise(d draw) {
+	for i := range 1 + d.below(4) {
+		g := GroupOptions{
+			Parent: d.below(max(1, i)), Mode: d.mode(o, false), Pipeline: i > 0 && d.once(4), Strategy: stage.Strategy(d.below(3)),
+			Restarts: []int{0, 2, 5, 100}[d.below(4)], Within: []time.Duration{5 * time.Millisecond, time.Second}[d.below(2)],
+		}
+		if o.Ending == Natural { // there must be an end of it
+			g.Within = time.Hour
+		}
+		for i > 0 && o.Groups[g.Parent].Pipeline && d.once(2) {
+			g.Parent = d.below(i)
+		}
+		if i == 0 {
+			g.Parent = -1
+		}
+		if d.once(2) {
+			g.Pause = time.Duration(1+d.below(8)) * time.Millisecond
+			g.Most = g.Pause * time.Duration(1+d.below(4))
+		}
+		o.Groups = append(o.Groups, g)
+	}
+	for i := range o.Stages {
+		s := &o.Stages[i]
+		s.Group, s.Mode = d.below(len(o.Groups)), d.mode(o, s.Kind.sink())
+		s.Fresh = s.Kind.sink() && d.once(4) && !o.Groups[s.Group].Pipeline
+	}
+}
+
+// mode draws how a member is restarted; mostly after a failure. One that always is would end by no completion, and the
+// consumers of a temporary one would be started again and again.
+func (d draw) mode(o *Options, sink bool) stage.RestartMode {
+	switch d.below(5) {
+	case 0:
+		if sink || o.Ending != Natural {
+			return stage.RestartTemporary
+		}
+	case 1:
+		if o.Ending != Natural {
+			return stage.RestartPermanent
+		}
+	}
+	return stage.RestartTransient
 }
 
 // draw draws options.
@@ -240,6 +326,11 @@ func (o *Options) subscribe(d draw, to, most int) {
 	d.Rand.Shuffle(len(sources), func(i, j int) { sources[i], sources[j] = sources[j], sources[i] })
 	for _, from := range sources[:1+d.below(min(most, len(sources)))] {
 		o.addInput(d.input(o, from, to))
+		if d.once(8) && o.Stages[from].Dispatch != Broadcast {
+			again := d.input(o, from, to)
+			again.Duplicate = true
+			o.addInput(again)
+		}
 	}
 }
 
@@ -283,7 +374,7 @@ func (d draw) input(o *Options, from, to int) InputOptions {
 		}
 	case Partition:
 		in.Part = d.below(src.Parts)
-		if d.once(20) {
+		if d.once(20) && o.Layout != Supervised { // it would be started again for it, and again
 			in.Part = src.Parts // there is none
 		}
 	}
@@ -293,8 +384,15 @@ func (d draw) input(o *Options, from, to int) InputOptions {
 // String prints the options, a stage per line.
 func (o Options) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d %v: %v, schedule %v, ending %v after %v, faults 1/%d, naps 1/%d, %d meddlers × %d, observed %t\n",
-		o.Seed, o.Mode, o.Layout, o.Schedule, o.Ending, o.Storm, o.Faults, o.Naps, o.Meddlers, o.Steps, o.Observed)
+	fmt.Fprintf(&b, "seed %d %v: %v, schedule %v, ending %v after %v, faults 1/%d, naps 1/%d, %d meddlers × %d, observed %t, again %t, stuck 1/%d, grace %v\n",
+		o.Seed, o.Mode, o.Layout, o.Schedule, o.Ending, o.Storm, o.Faults, o.Naps, o.Meddlers, o.Steps, o.Observed, o.Again, o.Stuck, o.Grace)
+	for i, g := range o.Groups {
+		fmt.Fprintf(&b, "  group %d in %d: mode %d pipeline %t %v, %d restarts in %v, pause %v to %v\n",
+			i, g.Parent, g.Mode, g.Pipeline, g.Strategy, g.Restarts, g.Within, g.Pause, g.Most)
+	}
+	for i, budget := range o.Budgets {
+		fmt.Fprintf(&b, "  %d: %v\n", i+1, budget)
+	}
 	for i, s := range o.Stages {
 		fmt.Fprintf(&b, "  %s", o.name(i))
 		switch {
@@ -306,11 +404,14 @@ func (o Options) String() string {
 		if !s.Kind.sink() {
 			fmt.Fprintf(&b, " buffer %d first %t %v/%d accumulating %t keep running %t", s.Buffer, s.KeepFirst, s.Dispatch, s.Parts, s.Accumulating, s.KeepRunning)
 		}
+		if o.Layout == Supervised {
+			fmt.Fprintf(&b, " group %d mode %d fresh %t", s.Group, s.Mode, s.Fresh)
+		}
 		fmt.Fprintf(&b, " stays %t alternate %t\n", s.Stays, s.Alternate)
 		for _, at := range s.Inputs {
 			in := o.Inputs[at]
 			fmt.Fprintf(&b, "    ← %s max %d min %d manual %t cancel %d", o.name(in.From), in.Max, in.Min, in.Manual, in.Cancel)
-			fmt.Fprintf(&b, " where %d part %d lag %d/%d\n", in.Where, in.Part, in.Lag, in.Policy)
+			fmt.Fprintf(&b, " where %d part %d lag %d/%d budget %d duplicate %t\n", in.Where, in.Part, in.Lag, in.Policy, in.Budget, in.Duplicate)
 		}
 	}
 	return b.String()

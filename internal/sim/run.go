@@ -41,7 +41,7 @@ func Run(t *testing.T, o Options, write func(line string)) (result Result) {
 			w.trace.turn(waiting[i])
 			return i
 		})
-		w.sched.Idle = w.quiescent
+		w.sched.Idle, w.sched.Random = w.quiescent, w.rng.Int64N
 		w.run()
 		result.Hash, result.Violations = w.trace.sum, w.violations
 	})
@@ -69,6 +69,15 @@ func (w *world) run() {
 func (w *world) direct() {
 	w.begin()
 	w.sched.Sleep("director", w.o.Storm)
+	if w.finish() && w.o.Again {
+		w.repeat()
+	}
+	w.over = true
+	w.settled()
+}
+
+// finish ends the runs, and reports whether that has worked.
+func (w *world) finish() bool {
 	w.ending = true
 	for _, n := range w.nodes {
 		n.release("director")
@@ -81,8 +90,9 @@ func (w *world) direct() {
 	if !w.wait(time.Minute) {
 		w.violate("the runs do not end: %v; %v", w.classify(), w.leftovers())
 		w.giveUp()
+		return false
 	}
-	w.over = true
+	return true
 }
 
 // begin starts runs, those who feed and wake, and meddlers.
@@ -90,6 +100,12 @@ func (w *world) begin() {
 	var stages []stage.Stage
 	for _, n := range w.nodes {
 		stages = append(stages, n.stage)
+		if n.extra != nil {
+			stages = append(stages, n.extra)
+		}
+		if w.second {
+			continue // who feeds and wakes goes on
+		}
 		n.feeders()
 		if n.o.Kind == Retry || n.o.Kind == Limiter {
 			w.sched.Go(n.name+" waker", n.wake)
@@ -106,6 +122,11 @@ func (w *world) begin() {
 		for _, s := range stages {
 			w.start(s.Name(), s)
 		}
+	case Supervised:
+		if w.groups == nil {
+			w.supervise()
+		}
+		w.start("supervisor", w.groups[0].stage)
 	}
 	for i := range w.o.Meddlers {
 		who := fmt.Sprintf("meddler %d", i)
@@ -153,6 +174,7 @@ func (w *world) end() {
 				}
 			}
 		}
+		w.aborted = true
 	case CancelContext:
 		w.trace.add("director", "cancels the context")
 		w.disturbed = true
@@ -163,13 +185,13 @@ func (w *world) end() {
 
 // stop stops the runs, sources first.
 func (w *world) stop() {
-	if w.o.Layout != Apart {
+	if w.stopping = true; w.o.Layout != Apart {
 		w.stopRun(w.runs[0])
 		return
 	}
 	for _, n := range w.nodes {
 		for _, r := range w.runs {
-			if r.run == n.stage {
+			if r.run == n.stage || n.extra != nil && r.run == n.extra {
 				w.stopRun(r)
 			}
 		}

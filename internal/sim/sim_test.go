@@ -80,6 +80,6 @@ func TestOptionsSayWhatRuns(t *testing.T) {
 	o := sim.OptionsOf(7, sim.Liveness)
 	require.Equal(t, fmt.Sprint(o), fmt.Sprint(sim.OptionsOf(7, sim.Liveness)))
 	require.Contains(t, fmt.Sprint(o), "seed 7 liveness")
-	require.Equal(t, len(o.Stages)+len(o.Inputs)+1, strings.Count(fmt.Sprint(o), "\n"), "a line for each stage and subscription")
+	require.Equal(t, len(o.Stages)+len(o.Inputs)+len(o.Groups)+len(o.Budgets)+1, strings.Count(fmt.Sprint(o), "\n"), "a line for each stage and subscription")
 	require.NotEqual(t, fmt.Sprint(o), fmt.Sprint(sim.OptionsOf(8, sim.Liveness)))
 }

@@ -126,7 +126,7 @@ func (n *node) one(_ context.Context, e event) error {
 func (from *node) beginElsewhere(n *node, e event) {
 	w := from.w
 	for _, t := range w.order {
-		if t.from == from && t.to == n && t.subscribed && t.mayBegin(e) {
+		if t.from == from && t.to == n && t.subscribed && t.life == n.life && t.mayBegin(e) {
 			t.begun++
 			t.beginOne(e)
 			return
@@ -196,6 +196,9 @@ func (n *node) child(ctx context.Context, e event) error {
 		w.violate("%s: a child begins after Abort has returned", n.name)
 	}
 	who := n.name + " child"
+	w.atWork++
+	defer func() { w.atWork-- }()
+	n.adjustOwn(ctx)
 	w.sleep(who, 10)
 	if w.once(8) {
 		var err error

@@ -13,6 +13,10 @@ import (
 const bound = 1000
 
 func (n *node) buildSource() {
+	if n.o.Kind == Lines {
+		n.buildLines()
+		return
+	}
 	var opts []stage.ProducerOption
 	for _, o := range n.options() {
 		opts = append(opts, o)
@@ -120,8 +124,8 @@ func (n *node) less(_ context.Context, demand int) ([]event, error) {
 
 // pay emits what a short source owes.
 func (n *node) pay() {
-	w, who := n.w, n.name+" pays"
-	for n.owed > 0 && !w.over {
+	w, who, life := n.w, n.name+" pays", n.life
+	for n.owed > 0 && !w.over && n.life == life { // else another one pays
 		w.sleep(who, 5)
 		var err error
 		if w.once(2) {
@@ -129,7 +133,7 @@ func (n *node) pay() {
 		} else {
 			w.block(who, func() { err = n.emits.Do(w.ctx, n.payment) })
 		}
-		if err != nil {
+		if err != nil && n.life == life {
 			n.owed = 0
 		}
 	}

@@ -59,6 +59,30 @@ const (
 	Swizzled
 	Waiting
 	Saturated
+	MemberAgain
+	SupervisorAgain
+	RestartedTogether
+	BackedOff
+	FactoryAgain
+	GaveUp
+	SecondRun
+	BudgetWaited
+	Overdrawn
+	WentAlone
+	LimitCut
+	Adjusted
+	WeighFailed
+	HolderFailed
+	Duplicated
+	CallbackAbandoned
+	LateResult
+	LateInput
+	StartedStuck
+	LoopEnded
+	LoopLeft
+	LoopFailed
+	LinesRead
+	LinesFailed
 	states
 )
 
@@ -70,6 +94,10 @@ var stateNames = [states]string{
 	"partition without owner", "dropped", "broadcast's hand back lost", "stop with buffer", "stop's deadline", "spared", "abandoned",
 	"push refused", "call given up", "call too late", "call cycle", "self call", "child again", "child stopped", "restart while draining",
 	"dead letter", "intensity", "expansion cut", "swizzled", "waiting for a source", "saturated",
+	"member started again", "supervisor started again", "members restarted together", "restart after a pause", "factory called again",
+	"supervisor gave up", "second run", "waited for a budget", "budget overdrawn", "heavier than its budget", "limit below what is in use", "weight corrected",
+	"weighing failed", "a holder failed", "subscribed twice", "callback abandoned", "late result", "late input", "started while stuck", "loop ended", "loop left", "loop failed",
+	"lines read", "lines failed",
 }
 
 func (s State) String() string { return stateNames[s] }

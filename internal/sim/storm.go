@@ -29,7 +29,8 @@ func (w *world) meddle(who string) {
 func (w *world) gust(who string) {
 	gusts := []func(who string){
 		w.join, w.resubscribe, w.cancelOne, w.cancelOne, w.setDemand, w.do, w.do, w.after, w.tell, w.subCall, w.ask,
-		w.accumulate, w.forward, w.look, w.children, w.swizzle, w.ring, w.stopOne, w.abortOne,
+		w.accumulate, w.forward, w.look, w.children, w.swizzle, w.ring, w.limit, w.adjust, w.iterate,
+		w.stopOne, w.abortOne,
 	}
 	i := w.below(len(gusts))
 	if i >= len(gusts)-2 && w.below(3) > 0 { // that ends much
@@ -43,7 +44,11 @@ func (w *world) some() *tie {
 	if len(w.order) == 0 {
 		return nil
 	}
-	return pick(w, w.order)
+	t := pick(w, w.order)
+	if t.to.o.Kind == Loop {
+		return nil
+	}
+	return t
 }
 
 // consumer returns a stage that consumes.
@@ -65,6 +70,10 @@ func (w *world) newInput(to *node) int {
 	in := d.input(&w.o, from.index, to.index)
 	if w.below(4) > 0 {
 		in.Cancel = stage.CancelTemporary
+	}
+	in.Duplicate = w.once(3)
+	if len(w.budgets) > 0 && in.Lag == 0 && to.o.Kind.sink() && w.once(3) {
+		in.Budget = 1
 	}
 	w.inputs = append(w.inputs, in)
 	return len(w.inputs) - 1
@@ -275,6 +284,7 @@ func (w *world) accumulate(who string) {
 	w.trace.add(who, "%s accumulates", n.name)
 	if n.modes.Accumulate() == nil {
 		n.accumulating, n.replays = true, true
+		n.earlyMode = n.life != nil && (n.life.terminated || n.life.dead)
 	}
 	w.sleep(who, 20)
 	n.forward(who)
@@ -288,7 +298,7 @@ func (n *node) forward(who string) {
 	}
 	n.w.trace.add(who, "%s forwards", n.name)
 	if n.modes.Forward() == nil {
-		n.accumulating = false
+		n.accumulating, n.earlyMode = false, false
 	}
 }
 
@@ -368,7 +378,7 @@ func (w *world) ring(who string) {
 			w.block(a.name+" calling", func() {
 				inner = b.says.Do(ctx, func(ctx context.Context) error {
 					err := a.says.Do(ctx, func(context.Context) error { return nil })
-					if a != b && !errors.Is(err, stage.ErrCallCycle) && !errors.Is(err, stage.ErrEnded) && ctx.Err() == nil {
+					if a != b && !errors.Is(err, stage.ErrCallCycle) && !errors.Is(err, stage.ErrEnded) && !errors.Is(err, stage.ErrStuck) && ctx.Err() == nil {
 						w.violate("%s calls %s, which calls back: %v", a.name, b.name, err)
 					}
 					w.reach(CallCycle)
@@ -432,7 +442,7 @@ func (w *world) answered(who string, err error) {
 		w.reach(CallGivenUp)
 	case errors.Is(err, stage.ErrEnded), errors.Is(err, stage.ErrNotRunning):
 		w.reach(CallTooLate)
-	case w.legal(err), errors.Is(err, stage.ErrCallCycle), errors.Is(err, stage.ErrAlreadySubscribed), errors.Is(err, stage.ErrNoChild):
+	case w.legal(err), errors.Is(err, stage.ErrCallCycle), errors.Is(err, stage.ErrAlreadySubscribed), errors.Is(err, stage.ErrNoChild), errors.Is(err, stage.ErrDone):
 	default:
 		w.violate("%s: an error that nobody made: %v", who, err)
 	}

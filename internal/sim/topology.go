@@ -10,25 +10,35 @@ import (
 func (w *world) build() {
 	w.ties = map[*stage.Subscription]*tie{}
 	w.inputs = append(w.inputs, w.o.Inputs...)
+	w.makeBudgets()
 	for i := range w.o.Stages {
-		o := &w.o.Stages[i]
-		n := &node{
-			w: w, index: i, name: w.o.name(i), o: o, accumulating: o.Accumulating && o.Kind.source(), replays: o.Accumulating,
-			sent: map[int]bool{}, begun: map[int]bool{}, attempted: map[event]bool{}, lastFresh: map[int]int{},
-		}
+		n := w.newNode(i)
 		w.nodes = append(w.nodes, n)
 		switch {
-		case o.Kind.source():
+		case n.o.Kind.source():
 			n.buildSource()
-		case o.Kind.sink():
+		case n.o.Kind.sink():
 			n.buildSink()
 		default:
 			n.buildRelay()
 		}
-		for _, at := range o.Inputs {
-			src, opts := w.subscription(at)
-			n.in.SubscribeTo(src, opts...)
-		}
+		n.declare()
+	}
+}
+
+func (w *world) newNode(i int) *node {
+	o := &w.o.Stages[i]
+	return &node{
+		w: w, index: i, name: w.o.name(i), o: o, accumulating: o.Accumulating && o.Kind.source(), replays: o.Accumulating,
+		sent: map[int]bool{}, begun: map[int]bool{}, attempted: map[event]bool{}, lastFresh: map[int]int{}, void: map[int]bool{},
+	}
+}
+
+// declare declares the subscriptions of the options.
+func (n *node) declare() {
+	for _, at := range n.o.Inputs {
+		src, opts := n.w.subscription(at)
+		n.in.SubscribeTo(src, opts...)
 	}
 }
 
@@ -42,6 +52,9 @@ func (w *world) subscription(at int) (stage.Source[event], []stage.SubscribeOpti
 	if in.Manual {
 		opts = append(opts, stage.Manual())
 	}
+	if in.Duplicate {
+		opts = append(opts, stage.AllowDuplicate())
+	}
 	switch w.nodes[in.From].o.Dispatch {
 	case Broadcast:
 		if in.Where > 0 {
@@ -52,6 +65,9 @@ func (w *world) subscription(at int) (stage.Source[event], []stage.SubscribeOpti
 		}
 	case Partition:
 		src = stage.Partition(src, in.Part)
+	}
+	if in.Budget > 0 {
+		src = w.charge(in, src)
 	}
 	return src, opts
 }

@@ -11,7 +11,9 @@ import (
 // tie is one subscription as callbacks and messages have shown it.
 type tie struct {
 	sub      *stage.Subscription
+	at       int // of in, among all
 	in       *InputOptions
+	life     *life // of the consumer, in which it was made
 	from, to *node
 	max, min int64 // the largest max, and the min that holds
 	changed  bool  // SetDemand was called
@@ -42,8 +44,8 @@ func (w *world) tie(sub *stage.Subscription) *tie {
 		at = 0
 	}
 	in := &w.inputs[at]
-	t := &tie{sub: sub, in: in, from: w.nodes[in.From], to: w.nodes[in.To], max: int64(in.Max), min: int64(in.Min)}
-	if t.from.name != sub.Producer() || t.to.name != sub.Consumer() {
+	t := &tie{sub: sub, at: at, in: in, from: w.nodes[in.From], to: w.consumerOf(at), max: int64(in.Max), min: int64(in.Min)}
+	if t.from.name != sub.Producer() || !t.named() {
 		w.violate("a subscription %s → %s has the label of %s → %s", sub.Producer(), sub.Consumer(), t.from.name, t.to.name)
 	}
 	w.ties[sub] = t
@@ -60,7 +62,9 @@ func (n *node) call(what string, work func() error) error {
 			return err
 		}
 	}
+	defer n.late(what)
 	n.nap()
+	n.hang(what)
 	for n.stall != nil {
 		n.w.block(n.name+" stalled", func() { <-n.stall })
 	}
@@ -77,15 +81,16 @@ func (n *node) enter(what string) {
 	case w.over:
 		w.violate("%s: %s after Run has returned", n.name, what)
 	case what == "OnInit":
-		if n.life != nil && !n.life.terminated && !n.life.dead {
+		if n.life != nil && !n.life.terminated && !n.life.dead && !n.life.abandoned {
 			w.violate("%s: OnInit again before OnTerminate", n.name)
 		}
-		n.life = &life{}
+		n.lives()
 	case n.life == nil || n.life.terminated || n.life.dead:
 		w.violate("%s: %s outside of OnInit and OnTerminate", n.name, what)
-		n.life = &life{}
+		n.lives()
 	case what == "OnTerminate":
-		n.life.terminated = true
+		w.tick++
+		n.life.terminated, n.life.over = true, w.tick
 	case n.life.aborted:
 		w.violate("%s: %s after Abort has returned (E8)", n.name, what)
 	}
@@ -98,6 +103,12 @@ func (n *node) leave() { n.inside = "" }
 func (n *node) emitted(events []event, err error) ([]event, error) {
 	if errors.Is(err, stage.ErrDone) {
 		n.done = true
+	}
+	if n.life.abandoned {
+		for _, e := range events {
+			n.void[e.N] = true
+		}
+		return events, err
 	}
 	if err == nil || errors.Is(err, stage.ErrDone) {
 		n.life.emitted += int64(len(events))
@@ -135,6 +146,9 @@ func (t *tie) beginOne(e event) {
 		w.violate("%s: event %v came from %s", t.to.name, e, from.name)
 		return
 	}
+	if from.void[e.N] {
+		w.violate("%s: event %v was returned by a callback that had been abandoned", t.to.name, e)
+	}
 	if from.o.Dispatch == Broadcast {
 		if !w.o.Observed && t.to.o.Kind != Children { // they start together
 			t.ordered(e)
@@ -169,6 +183,9 @@ func (t *tie) ordered(e event) {
 
 // watch is told of every message.
 func (w *world) watch(m stage.Message) {
+	if m.Sub.Label() == linesLabel {
+		return
+	}
 	t := w.tie(m.Sub)
 	w.trace.add(m.From, "%v %d → %s (%s)%s", m.Kind, m.N, m.To, m.Sub.Label(), said(m.Reason))
 	if t.down && m.From == t.to.name && m.Kind != stage.MessageHandBack && m.Kind != stage.MessageAsk && m.Kind != stage.MessageCancel {
@@ -186,7 +203,7 @@ func (w *world) watch(m stage.Message) {
 			w.reach(AskedTwice)
 		}
 	case stage.MessageBegunAll:
-		if k := t.to.o.Kind; k != Each && k != Children && t.begun != m.N {
+		if k := t.to.o.Kind; k != Each && k != Children && k != Loop && t.begun != m.N {
 			w.violate("%s says that it has begun %d of %s, not %d (C3)", m.From, m.N, m.To, t.begun)
 		}
 	case stage.MessageConsumerDown:
@@ -213,7 +230,7 @@ func (w *world) watch(m stage.Message) {
 // complete holds the end of a producer that is done against what its subscribers have begun.
 func (t *tie) complete() {
 	ended := t.down || t.cancelled || t.to.life == nil || t.to.life.terminated
-	if len(t.sent) > 0 && !ended && t.to.o.Kind != Children { // those begin when their goroutine does
+	if len(t.sent) > 0 && !ended && t.to.o.Kind != Children && t.to.o.Kind != Loop { // those begin when their goroutine does
 		t.to.w.violate("%s says complete to %s, which has not begun %v (C5)", t.from.name, t.to.name, t.sent)
 	}
 }
@@ -224,7 +241,7 @@ func (t *tie) sending(events []event) {
 	if t.last != 0 {
 		w.violate("%s sends to %s after %v (E6)", from.name, t.to.name, t.last)
 	}
-	if t.sends += int64(len(events)); t.sends > t.asked {
+	if t.sends += int64(len(events)); t.sends > t.asked && t.to.o.Kind != Loop { // nobody watches what a loop asks
 		w.violate("%s has sent %d to %s, which asked for %d (D2)", from.name, t.sends, t.to.name, t.asked)
 	}
 	w.trace.add(from.name, "%v", events)
@@ -263,7 +280,7 @@ func said(reason error) string {
 func (n *node) options() []stage.Option {
 	w := n.w
 	list := []stage.Option{
-		stage.Name(n.name), quiet,
+		stage.Name(n.name), quiet, stage.Grace(w.o.Grace),
 		stage.OnInit(func(context.Context) error {
 			err := errPanicked
 			defer func() { n.life.dead = err != nil && !errors.Is(err, stage.ErrDone) }()
@@ -272,6 +289,7 @@ func (n *node) options() []stage.Option {
 		}),
 		stage.OnTerminate(func(reason error) {
 			w.trace.add(n.name, "ends%s", said(reason))
+			n.leavesCharged(reason)
 			_ = n.call("OnTerminate", nil)
 		}),
 	}
@@ -287,7 +305,13 @@ func (n *node) onSubscribe(_ context.Context, sub *stage.Subscription) error {
 	if t.subscribed {
 		n.w.violate("%s: OnSubscribe again for %s", n.name, sub.Producer())
 	}
-	t.subscribed = true
+	for _, other := range n.w.order {
+		if other != t && other.from == t.from && other.to == n && other.life == n.life && !other.cancelled {
+			n.w.reach(Duplicated)
+		}
+	}
+	t.subscribed, t.life = true, n.life
+	n.life.said[t.at] = true
 	return n.call("OnSubscribe", func() error {
 		if t.in.Manual {
 			_ = sub.Ask(1 + n.w.below(t.in.Max))
@@ -303,6 +327,7 @@ func (n *node) onCancel(sub *stage.Subscription, c stage.Cancellation) error {
 		n.w.violate("%s: OnCancel again for %s", n.name, sub.Producer())
 	}
 	t.cancelled = true
+	n.life.said[t.at] = true
 	n.w.trace.add(n.name, "%v by %s%s", c.Kind, sub.Producer(), said(c.Reason))
 	if errors.Is(c.Reason, stage.ErrLagging) {
 		n.w.reach(Lagging)

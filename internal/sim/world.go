@@ -27,18 +27,27 @@ type world struct {
 	trace  trace
 	states *States
 
-	nodes  []*node
-	inputs []InputOptions // those of the options, and of subscriptions made later
-	ties   map[*stage.Subscription]*tie
-	order  []*tie // as they came to be known
-	runs   []*running
+	nodes   []*node
+	inputs  []InputOptions // those of the options, and of subscriptions made later
+	ties    map[*stage.Subscription]*tie
+	order   []*tie // as they came to be known
+	runs    []*running
+	groups  []*group // of a supervised layout
+	budgets []*budget
+	loops   map[int]*node // by their subscription
+	former  []*node       // of factories: those before the present ones
+	tick    int           // counts beginnings and ends of lives
 
 	calm       bool // faults have ended
 	started    bool // a source has been asked
 	disturbed  bool // something has failed, was cancelled, stopped or aborted
 	ending     bool // the director has begun to end it
 	over       bool // all runs have returned
+	stopping   bool // Stop was called on everything
+	aborted    bool // Abort of everything has returned
+	second     bool // it is the second run of everything
 	byHand     int  // children started by hand
+	atWork     int  // children in progress
 	violations []string
 }
 
@@ -50,6 +59,7 @@ type node struct {
 	o     *StageOptions
 
 	stage stage.Stage
+	extra stage.Stage // the reader before a source of lines
 	out   stage.Source[event]
 	in    subscriber
 	emits emitter
@@ -68,9 +78,14 @@ type node struct {
 	after, afterDone int // DoAfter and TellAfter: the number of the last one posted, and of the last one done
 	stall            chan struct{}
 
+	member int   // of a group: its position
+	keptIn int   // the run of its supervisor in which it began last
+	before *life // the run before this one
+
 	inside       string // the callback in progress
 	life         *life  // the run in progress, or the last one
 	accumulating bool
+	earlyMode    bool // Accumulate was called between two lives
 	replays      bool // it has accumulated: what was emitted first is not what is sent first
 	done         bool // a callback has returned ErrDone, or the source has nothing more
 	stopped      bool // Stop has been called
@@ -80,6 +95,7 @@ type node struct {
 	sent      map[int]bool   // sent to somebody, when messages are watched
 	begun     map[int]bool   // begun by somebody; of a broadcast, by anybody
 	attempted map[event]bool // of a consumer supervisor: its children
+	void      map[int]bool   // returned by a callback that was abandoned
 	lastFresh map[int]int    // by partition: the last event sent for the first time
 }
 
@@ -108,12 +124,15 @@ type (
 
 // life is one run of a stage, as its callbacks have seen it.
 type life struct {
-	terminated bool
-	dead       bool  // OnInit failed: nothing follows
-	aborted    bool  // Abort has returned
-	emitted    int64 // returned by callbacks
-	begun      int64 // given to the events callback
-	discarded  int64 // given to OnDiscard
+	began, over int // ticks
+	terminated  bool
+	abandoned   bool         // a callback was, and has returned
+	dead        bool         // OnInit failed: nothing follows
+	aborted     bool         // Abort has returned
+	emitted     int64        // returned by callbacks
+	begun       int64        // given to the events callback
+	discarded   int64        // given to OnDiscard
+	said        map[int]bool // of which declared subscriptions OnSubscribe or OnCancel was told
 }
 
 // running is one call of Run.

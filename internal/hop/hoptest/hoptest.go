@@ -30,6 +30,8 @@ type Scheduler struct {
 	Idle func()
 	// Patience is how long, in the bubble's time, nothing may happen. By default a day. Set before Run.
 	Patience time.Duration
+	// Random draws from 0 to below-1 what the library draws at random. nil: always 0. Set before Run.
+	Random func(below int64) int64
 
 	bell chan struct{} // somebody waits
 
@@ -52,6 +54,14 @@ type gate struct {
 // valid during the call only.
 func New(choose func(waiting []string) int) *Scheduler {
 	return &Scheduler{choose: choose, Patience: 24 * time.Hour, bell: make(chan struct{}, 1)}
+}
+
+// Draw draws a number for the library.
+func (s *Scheduler) Draw(below int64) int64 {
+	if s.Random == nil {
+		return 0
+	}
+	return s.Random(below)
 }
 
 // Join has a goroutine take part. It must be called by who is at work, not by one that has just been woken

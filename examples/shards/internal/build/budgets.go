@@ -8,12 +8,12 @@ var charging = map[string]bool{"manual": true, "manual-supervised": true, "budge
 // Two budgets, so that a holder never waits for others of its own kind: a builder holds its shard, and waits for pieces; a
 // piece holds its bytes, and waits for nothing but the store and its owner.
 
-// stale returns the source of stale shards, charged to the budget of shards if there is one.
-func (b *Build) stale() stage.Source[*job] {
+// stale returns the source of stale shards for builder i, charged to the budget of shards if there is one.
+func (b *Build) stale(i int) stage.Source[*job] {
 	if b.shards == nil {
-		return b.source.stage
+		return b.source.to(i)
 	}
-	return stage.Charge(b.source.stage, b.shards, func(*job) int64 { return 1 })
+	return stage.Charge(b.source.to(i), b.shards, func(*job) int64 { return 1 })
 }
 
 // charged returns a source of pieces, charged to the budget of what is in transit if there is one.

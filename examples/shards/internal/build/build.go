@@ -15,7 +15,8 @@ type Build struct {
 	Work    Work
 	Meter   *Meter
 
-	source *source
+	source   *source
+	troubles troubles
 
 	transit, shards *stage.Budget // nil without Options.Budget
 
@@ -29,6 +30,7 @@ func New(work Work, meter *Meter, options Options) (*Build, error) {
 		return nil, err
 	}
 	b := &Build{Options: options, Work: work, Meter: meter, open: map[*job]struct{}{}}
+	b.troubles.watch = options.Watch
 	b.source = newSource(b)
 	if options.Budget > 0 {
 		b.transit, b.shards = stage.NewBudget(options.Budget/2), stage.NewBudget(options.Budget/2)

@@ -45,12 +45,12 @@ func (b *Build) owners() []*stage.ProducerConsumer[*job, *piece] {
 		name := stage.Name(fmt.Sprintf("builder %d", i+1))
 		if b.Options.Automatic {
 			builders[i] = stage.NewProducerConsumer(b.own, name)
-			builders[i].SubscribeTo(b.stale(), stage.MaxDemand(1))
+			builders[i].SubscribeTo(b.stale(i), stage.MaxDemand(1))
 			continue
 		}
 		builders[i] = stage.NewProducerConsumer(b.own, name,
 			stage.OnSubscribe(func(_ context.Context, sub *stage.Subscription) error { return sub.Ask(1) }))
-		builders[i].SubscribeTo(b.stale(), stage.Manual())
+		builders[i].SubscribeTo(b.stale(i), stage.Manual())
 	}
 	return builders
 }

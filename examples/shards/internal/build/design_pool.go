@@ -48,7 +48,7 @@ func (b *Build) builders(n int, build func(context.Context, *job) error) []*stag
 	builders := make([]*stage.Consumer[*job], n)
 	for i := range builders {
 		builders[i] = stage.ForEach(build, stage.Name(fmt.Sprintf("builder %d", i+1)))
-		builders[i].SubscribeTo(b.stale(), stage.MaxDemand(1), stage.MinDemand(0))
+		builders[i].SubscribeTo(b.stale(i), stage.MaxDemand(1), stage.MinDemand(0))
 	}
 	return builders
 }

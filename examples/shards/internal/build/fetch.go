@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"math/rand/v2"
 	"runtime/debug"
 	"time"
+
+	"github.com/go-genstage/genstage/examples/shards/internal/store"
 )
 
 // subTask is what is done with a piece, whatever the design: it is fetched, with retries, and the answer told to the owner of
@@ -54,32 +54,42 @@ func (b *Build) fetch(ctx context.Context, p *piece, conn *connection) (Result, 
 	b.connect(ctx, conn)
 	for n := 0; ; n++ {
 		result, err := b.try(ctx, p)
-		if err == nil || n == b.Options.Retries || ctx.Err() != nil || p.job.given.Load() || !retriable(err) {
+		if err == nil || n == b.Options.Retries || ctx.Err() != nil || p.job.given.Load() || store.Permanent(err) {
 			return result, err
 		}
+		after := store.RetryAfter(err)
+		if after > longestWait {
+			return nil, err
+		}
+		pause := after + store.Pause(b.Options.Seed, p.job.task.Shard+"/"+p.name(), n)
+		b.log().Warn("trying again", "shard", p.job.task.Shard, "snapshot", p.name(), "attempt", n+1, "pause", pause, "error", err)
 		select {
-		case <-time.After(pause(n)):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
 	}
 }
 
-// pause is how long to wait after try n: 100 ms doubling to 5 s, less up to a half, so that many don't come back at once.
-func pause(n int) time.Duration {
-	d := min(100*time.Millisecond<<min(n, 10), 5*time.Second)
-	return d - rand.N(d/2)
-}
+// longestWait is how long a slot waits for a store that asks to be left alone. If it asks for longer the shard fails: watching,
+// it is tried again when its pause is over.
+const longestWait = time.Minute
 
-// retriable reports whether another try can help: not if the snapshot is gone.
-func retriable(err error) bool { return !errors.Is(err, fs.ErrNotExist) }
+// timeout returns how long one try of a piece may take, 0 for no limit.
+func (b *Build) timeout(p *piece) time.Duration {
+	d := b.Options.Timeout
+	if sizes := p.job.task.Sizes; d > 0 && sizes != nil {
+		d += time.Duration(float64(sizes[p.snapshot]) / float64(b.Options.MinRate) * float64(time.Second))
+	}
+	return d
+}
 
 // try calls Fetch once, on a goroutine of its own, since a panic can be caught anywhere but Goexit ends the goroutine it is
 // called on. It returns when that has ended; -timeout bounds it as far as Fetch minds its context.
 func (b *Build) try(ctx context.Context, p *piece) (Result, error) {
-	if b.Options.Timeout > 0 {
+	if d := b.timeout(p); d > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, b.Options.Timeout, fmt.Errorf("no result after %v: %w", b.Options.Timeout, context.DeadlineExceeded))
+		ctx, cancel = context.WithTimeoutCause(ctx, d, fmt.Errorf("no result after %v: %w", d, context.DeadlineExceeded))
 		defer cancel()
 	}
 	var result Result

@@ -2,7 +2,9 @@ package build
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"sync"
@@ -20,6 +22,8 @@ type Files struct {
 	Limits store.Limits
 	Meter  *Meter
 
+	// Seed is that of the pauses before a broken body is opened again.
+	Seed uint64
 	// Latency is added to the store's time for every snapshot, to model a distant one; 0 for none.
 	Latency time.Duration
 	// Recheck is how long the content of a shard's known snapshots is taken for unchanged after it was compared, as long as
@@ -33,6 +37,7 @@ type Files struct {
 // detail is what Files keeps in a task.
 type detail struct {
 	decision shardfile.Decision
+	newest   string // snapshot of the listing
 }
 
 // List returns the shards of the store by name.
@@ -64,11 +69,32 @@ func (f *Files) Plan(ctx context.Context, shard string) (*Task, error) {
 	if damage != nil {
 		d.Reason = damage.Error()
 	}
-	task := &Task{Shard: shard, Reused: len(d.Keep), Reason: d.Reason, Detail: detail{d}}
+	if !d.Rebuild {
+		f.checked(shard)
+	}
+	task := &Task{Shard: shard, Listing: fingerprint(listing), Reused: len(d.Keep), Reason: d.Reason, Detail: detail{d, newest(listing)}}
 	for _, s := range d.Missing {
 		task.Snapshots = append(task.Snapshots, s.Name)
+		task.Sizes = append(task.Sizes, s.Size)
 	}
 	return task, nil
+}
+
+// fingerprint returns a string that differs when anything does that the store tells of a shard.
+func fingerprint(listing []store.Snapshot) string {
+	sum := sha256.New()
+	for _, s := range listing {
+		fmt.Fprintf(sum, "%q %d %q\n", s.File(), s.Size, s.Checksum)
+	}
+	return string(sum.Sum(nil))
+}
+
+// newest returns the name of the last snapshot, "" if there is none.
+func newest(listing []store.Snapshot) string {
+	if len(listing) == 0 {
+		return ""
+	}
+	return listing[len(listing)-1].Name
 }
 
 // manifest returns that of a shard's file; nil if there is no file, or a damaged one.
@@ -131,9 +157,11 @@ type fetched struct {
 	raw, stored int64
 }
 
-// Fetch reads, decodes and compresses a snapshot.
+// Fetch reads, decodes and compresses a snapshot. If the newest one of its shard is truncated, or not the size any more that it
+// was listed with, it may still be being written: see [MayNotBeReady].
 func (f *Files) Fetch(ctx context.Context, task *Task, i int) (_ Result, err error) {
-	snap := task.Detail.(detail).decision.Missing[i]
+	detail := task.Detail.(detail)
+	snap := detail.decision.Missing[i]
 	closed := f.Meter.Opened(task, i)
 	body := &timedBody{meter: f.Meter}
 	result := &fetched{}
@@ -145,6 +173,9 @@ func (f *Files) Fetch(ctx context.Context, task *Task, i int) (_ Result, err err
 		}
 	}()
 	if err = f.decode(ctx, task.Shard, snap, body, result); err != nil {
+		if snap.Name == detail.newest && (errors.Is(err, store.ErrTruncated) || errors.Is(err, store.ErrChanged)) {
+			err = MayNotBeReady(err)
+		}
 		return nil, err
 	}
 	return result, nil
@@ -159,7 +190,7 @@ func (f *Files) decode(ctx context.Context, shard string, snap store.Snapshot, b
 			return context.Cause(ctx)
 		}
 	}
-	body.ReadCloser, err = f.Store.Open(ctx, shard, snap, 0)
+	body.ReadCloser, err = store.OpenResuming(ctx, f.Store, shard, snap, f.Seed)
 	body.service += time.Since(begun)
 	if err != nil {
 		return err

@@ -9,7 +9,8 @@ import (
 
 // job is one shard on its way from the source to its file.
 type job struct {
-	task *Task
+	task     *Task
+	reserved bool // for a builder of small shards
 
 	given atomic.Bool // given up: pieces that have not begun are answered without opening a body
 
@@ -37,6 +38,7 @@ func (p *piece) name() string { return p.job.task.Snapshots[p.snapshot] }
 // begin opens a shard and returns its pieces; none if it needs none or cannot be opened, and is only to be ended.
 func (b *Build) begin(ctx context.Context, j *job) []*piece {
 	b.Meter.shardTaken(j.task)
+	b.log().Info("building", "shard", j.task.Shard, "attempt", b.troubles.attempt(j.task.Shard), "missing", len(j.task.Snapshots), "reason", j.task.Reason)
 	b.mu.Lock()
 	b.open[j] = struct{}{}
 	b.mu.Unlock()
@@ -64,7 +66,7 @@ func (b *Build) answered(p *piece, result Result, err error) error {
 		}
 	}
 	if err != nil && j.err == nil {
-		j.err = fmt.Errorf("shard %q, snapshot %q: %w", j.task.Shard, p.name(), err)
+		j.err = &SnapshotError{Shard: j.task.Shard, Snapshot: p.name(), Err: err}
 		j.given.Store(true)
 	}
 	if j.left--; j.left == 0 && j.last != nil {
@@ -92,8 +94,7 @@ func (b *Build) end(ctx context.Context, j *job) error {
 	b.mu.Lock()
 	delete(b.open, j)
 	b.mu.Unlock()
-	b.Meter.shardLeft(j.task, j.err)
-	b.source.left(j, j.err)
+	b.left(j.task, j.err)
 	return nil
 }
 

@@ -1,7 +1,9 @@
 package build
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"slices"
 	"strings"
@@ -26,9 +28,14 @@ type Options struct {
 	Budget    int64         // bytes: half for what is in transit, half for shards in progress; 0: none, for budget 64 MiB
 	Connect   time.Duration // what a connection takes to be made: once for a worker, once for a child or a task
 	Retries   int           // tries of a snapshot beyond the first
-	Timeout   time.Duration // of one try; 0: none
+	Timeout   time.Duration // of one try, to which is added what MinRate allows for the size; 0: none
+	MinRate   int64         // bytes per second that the store is expected to give at least; 0: 1 MiB
+	Seed      uint64        // of the pauses between tries
 	Watch     bool          // go on when nothing is stale
 	Poll      time.Duration // watching: the first pause when nothing is stale; 1 s
+
+	Source SourceOptions
+	Log    *slog.Logger // a line for each shard begun, built, failed, and each snapshot tried again; nil: none
 }
 
 // Check fills in defaults and returns an error that names the option out of range.
@@ -58,6 +65,9 @@ func (o *Options) Check() error {
 	if o.Poll == 0 {
 		o.Poll = time.Second
 	}
+	if o.MinRate == 0 {
+		o.MinRate = 1 << 20
+	}
 	switch {
 	case !slices.Contains(Designs(), o.Design):
 		return fmt.Errorf("design %q: there are %s", o.Design, strings.Join(Designs(), ", "))
@@ -83,8 +93,12 @@ func (o *Options) Check() error {
 		return fmt.Errorf("%d retries: want 0 to 100", o.Retries)
 	case o.Timeout < 0:
 		return fmt.Errorf("timeout %v: want 0 or more", o.Timeout)
+	case o.MinRate < 0:
+		return fmt.Errorf("least rate of %d bytes per second: want more than 0", o.MinRate)
 	case o.Poll < 0:
 		return fmt.Errorf("poll pause %v: want more than 0", o.Poll)
+	case o.Source.ReserveSmall > 0 && (o.Automatic || o.Design != "manual"):
+		return errors.New("builders can be reserved for small shards in the manual design only")
 	}
-	return nil
+	return o.Source.check(o.Builders)
 }

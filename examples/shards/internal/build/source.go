@@ -3,14 +3,13 @@ package build
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/go-genstage/genstage/stage"
 )
 
 // source finds stale shards, as many as are asked for. Without Watch it makes one pass: the root is listed once, at the first
 // demand, each shard is looked at once, and the source is done with the last. With Watch it begins another pass when the last
-// one is over, after a pause when that found nothing.
+// one is over, after a pause. Nothing is looked at without demand.
 //
 // What is not read-only is owned by the source's stage goroutine.
 type source struct {
@@ -20,33 +19,30 @@ type source struct {
 	whole bool // answers with all that it finds, not with the first; set before the run
 
 	listed   bool
-	names    []string             // of this pass, not looked at yet
-	inFlight map[string]bool      // given to a builder that has not told that it left its hands
-	failed   map[string]*failures // watching: when to try again
+	names    []string        // of this pass, not looked at yet
+	planned  []*Task         // looked at and to be built, in order; not given yet
+	inFlight map[string]bool // given to a builder that has not told that it left its hands; whether that builder is a reserved one
 }
-
-// failures is what is known of a shard that could not be built.
-type failures struct {
-	next    time.Time
-	pause   time.Duration
-	listing []string // missing snapshots then; others mean another chance
-}
-
-// The pauses after a shard has failed.
-const (
-	firstPause   = time.Minute
-	longestPause = time.Hour
-)
 
 func newSource(b *Build) *source {
 	s := &source{b: b}
 	s.stage = stage.Poll(s.poll, stage.Name("stale shards"), stage.OnInit(s.init), stage.PollEvery(b.Options.Poll, 20*b.Options.Poll))
+	if b.Options.Source.ReserveSmall > 0 {
+		s.stage.DispatchWith(stage.PartitionBy(func(j *job) bool { return j.reserved }, false, true))
+	}
 	return s
 }
 
+// to returns the source for builder i, of those in [0, Options.Builders): the first ones are those for small shards.
+func (s *source) to(i int) stage.Source[*job] {
+	if reserve := s.b.Options.Source.ReserveSmall; reserve > 0 {
+		return stage.Partition(s.stage, i < reserve)
+	}
+	return s.stage
+}
+
 func (s *source) init(context.Context) error {
-	s.listed, s.names = false, nil
-	s.inFlight, s.failed = map[string]bool{}, map[string]*failures{}
+	s.listed, s.names, s.planned, s.inFlight = false, nil, nil, map[string]bool{}
 	return nil
 }
 
@@ -54,83 +50,119 @@ func (s *source) init(context.Context) error {
 func (s *source) poll(ctx context.Context, demand int) ([]*job, error) {
 	var found []*job
 	if !s.listed {
-		names, err := s.b.Work.List(ctx)
-		if err != nil {
-			if !s.b.Options.Watch || ctx.Err() != nil {
-				return nil, err
+		if err := s.list(ctx); err != nil || !s.listed {
+			return nil, err
+		}
+	}
+	anyone, small := s.free()
+	for {
+		if j := s.give(anyone, small); j != nil {
+			if found = append(found, j); !s.whole || len(found) == demand {
+				return found, nil
 			}
-			s.b.Meter.listFailed(err)
-			return nil, nil
-		}
-		s.names, s.listed = names, true
-	}
-	for len(s.names) > 0 {
-		name := s.names[0]
-		s.names = s.names[1:]
-		if s.inFlight[name] || ctx.Err() != nil {
 			continue
 		}
-		task, err := s.b.Work.Plan(ctx, name)
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+		if len(s.names) == 0 {
+			break
 		}
-		if err != nil {
-			task = &Task{Shard: name}
-		}
-		if task == nil || !s.due(task) {
-			continue
-		}
-		if err != nil {
-			s.b.Meter.shardFailed(task, err)
-			s.note(task, err)
-			continue
-		}
-		s.inFlight[name] = true
-		if found = append(found, &job{task: task}); !s.whole || len(found) == demand {
-			return found, nil
+		if err := s.plan(ctx); err != nil {
+			return nil, err
 		}
 	}
-	if !s.b.Options.Watch {
-		return found, stage.ErrDone
+	if s.b.Options.Watch {
+		s.listed = false // what was found large beside a builder for small ones is looked at again
+		return found, nil
 	}
-	s.listed = false
-	return found, nil
+	if len(s.planned) > 0 {
+		return found, nil // until a builder for large ones is free
+	}
+	return found, stage.ErrDone
 }
 
-// left is told by builders that a shard has left their hands. Safe for concurrent use.
-func (s *source) left(j *job, err error) {
+// list begins a pass. Watching, a root that cannot be listed is tried again after a pause.
+func (s *source) list(ctx context.Context) error {
+	names, err := s.b.Work.List(ctx)
+	if err != nil {
+		if !s.b.Options.Watch || ctx.Err() != nil {
+			return err
+		}
+		s.b.Meter.listFailed(err)
+		s.b.log().Warn("the root cannot be listed", "error", err)
+		return nil
+	}
+	s.b.troubles.keep(names)
+	s.names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !s.b.Options.Source.wants(name) })
+	s.planned, s.listed = nil, true
+	if s.b.Options.Source.Order != OrderName {
+		for len(s.names) > 0 {
+			if err := s.plan(ctx); err != nil {
+				return err
+			}
+		}
+		s.b.Options.Source.sort(s.planned)
+	}
+	return nil
+}
+
+// plan looks at the next name, and adds it to what is planned if it is to be built.
+func (s *source) plan(ctx context.Context) error {
+	name := s.names[0]
+	s.names = s.names[1:]
+	if _, ok := s.inFlight[name]; ok {
+		return ctx.Err()
+	}
+	task, err := s.b.Work.Plan(ctx, name)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		task = &Task{Shard: name, Listing: err.Error()}
+		if s.b.troubles.due(task) {
+			s.b.unusable(task, err)
+		}
+	case task == nil:
+		s.b.troubles.clear(name)
+	case s.b.troubles.due(task):
+		s.planned = append(s.planned, task)
+	}
+	return nil
+}
+
+// free says which builders have nothing to do: those that take any shard, and those for small ones.
+func (s *source) free() (anyone, small bool) {
+	reserved, others := 0, 0
+	for _, r := range s.inFlight {
+		if r {
+			reserved++
+		} else {
+			others++
+		}
+	}
+	reserve := s.b.Options.Source.ReserveSmall
+	return reserve == 0 || others < s.b.Options.Builders-reserve, reserved < reserve
+}
+
+// give takes the first planned task that a free builder takes; nil if there is none.
+func (s *source) give(anyone, small bool) *job {
+	for i, task := range s.planned {
+		reserved := small && s.b.Options.Source.isSmall(task)
+		if !anyone && !reserved {
+			continue
+		}
+		s.planned = slices.Delete(s.planned, i, i+1)
+		s.inFlight[task.Shard] = reserved
+		return &job{task: task, reserved: reserved}
+	}
+	return nil
+}
+
+// left is told that a shard is in nobody's hands any more. Safe for concurrent use.
+func (s *source) left(shard string) {
 	_ = s.stage.Tell(func(context.Context) ([]*job, error) { // a source that is done needs no telling
-		delete(s.inFlight, j.task.Shard)
-		s.note(j.task, err)
+		delete(s.inFlight, shard)
+		if len(s.planned) > 0 {
+			_ = s.stage.Wake()
+		}
 		return nil, nil
 	})
-}
-
-// note keeps account of failures, for watching.
-func (s *source) note(task *Task, err error) {
-	if err == nil {
-		delete(s.failed, task.Shard)
-		return
-	}
-	f := s.failed[task.Shard]
-	if f == nil {
-		f = &failures{pause: firstPause / 2}
-		s.failed[task.Shard] = f
-	}
-	f.pause = min(2*f.pause, longestPause)
-	f.next = time.Now().Add(f.pause)
-	f.listing = task.Snapshots
-}
-
-// due reports whether a stale shard may be tried (again).
-func (s *source) due(task *Task) bool {
-	f := s.failed[task.Shard]
-	switch {
-	case f == nil:
-		return true
-	case !slices.Equal(f.listing, task.Snapshots):
-		delete(s.failed, task.Shard)
-		return true
-	}
-	return !time.Now().Before(f.next)
 }

@@ -46,7 +46,8 @@ type Task struct {
 	Shard     string
 	Snapshots []string // the missing ones, in order
 	Reused    int      // snapshots that are carried over from the old file
-	Sizes     []int64  // of those, decoded, in bytes, as far as is known beforehand; nil: 1 each
+	Sizes     []int64  // of these in the store, in bytes; nil if they are not known
+	Listing   string   // differs when anything in the shard's listing does: a failed shard then gets another chance at once
 	Reason    string   // why it is stale, in words
 	Detail    any      // of the Work
 }

@@ -8,15 +8,16 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/go-genstage/genstage/examples/shards/internal/build"
 	"github.com/go-genstage/genstage/examples/shards/internal/generate"
 	"github.com/go-genstage/genstage/examples/shards/internal/shardfile"
 	"github.com/go-genstage/genstage/examples/shards/internal/store"
-	"github.com/go-genstage/genstage/stage"
 )
 
 // buildFlags are the flags of build, which the demo has too.
@@ -28,6 +29,7 @@ type buildFlags struct {
 	latency time.Duration
 	json    bool
 	trace   string
+	service serviceFlags
 }
 
 func (b *buildFlags) add(fs *flag.FlagSet) {
@@ -40,16 +42,18 @@ func (b *buildFlags) add(fs *flag.FlagSet) {
 	fs.DurationVar(&o.Timeout, "timeout", time.Minute, "of one try; 0 for none")
 	fs.BoolVar(&o.Watch, "watch", false, "go on: look again for stale shards; the first interrupt drains, the second aborts")
 	fs.DurationVar(&o.Poll, "poll", time.Second, "with -watch: the pause when nothing is stale, growing to 20 times that")
-	fs.DurationVar(&b.latency, "latency", 5*time.Millisecond, "the store's own time for a snapshot, added to what reading takes")
+	fs.DurationVar(&b.latency, "latency", 5*time.Millisecond, "the store's own time for a snapshot, added to what reading takes; with a root that is no folder the default is 0")
 	fs.IntVar(&b.want.Schema, "schema", 1, "schema version; another one than a file has rebuilds it from scratch")
 	fs.BoolVar(&b.want.Prune, "prune", false, "rebuild shards that have snapshots which are gone from the store")
 	fs.BoolVar(&b.json, "json", false, "print the report as JSON")
 	fs.StringVar(&b.trace, "trace", "", "write a line of JSON for each happening to this file")
+	b.service.add(fs, o)
 	b.limits.AddFlags(fs)
 }
 
-// check finds flags out of range.
-func (b *buildFlags) check() error {
+// check finds flags of fs out of range, and a root that no remote knows, and sets the latency that goes with the root, and
+// the log to stderr.
+func (b *buildFlags) check(fs *flag.FlagSet, root *root, stderr io.Writer) error {
 	if err := b.checkDesign(); err != nil {
 		return err
 	}
@@ -61,13 +65,25 @@ func (b *buildFlags) check() error {
 			return fmt.Errorf("%s %d: want at least 1", name, n)
 		}
 	}
+	remote, err := root.remote()
+	if err != nil {
+		return err
+	}
+	latencySet := false
+	fs.Visit(func(f *flag.Flag) { latencySet = latencySet || f.Name == "latency" })
+	if remote != nil && !latencySet {
+		b.latency = 0 // it has its own
+	}
+	if err := b.service.check(&b.options, stderr); err != nil {
+		return err
+	}
 	return b.options.Check()
 }
 
 // runBuild is "shards build".
-func runBuild(args []string, stdout, stderr io.Writer) int {
+func (a *app) runBuild(args []string, stdout, stderr io.Writer) int {
 	fs := newFlags("build", "build -root DIR -out DIR [FLAGS]", stderr)
-	root := fs.String("root", "", "folder of the store")
+	root := a.rootFlag(fs, "folder of the store")
 	out := fs.String("out", "", "folder of the shard files; made if it is not there")
 	var flags buildFlags
 	flags.add(fs)
@@ -77,15 +93,18 @@ func runBuild(args []string, stdout, stderr io.Writer) int {
 	if !need(fs, "root", "out") {
 		return exitUsage
 	}
-	if err := flags.check(); err != nil {
+	if err := flags.check(fs, root, stderr); err != nil {
 		fmt.Fprintf(stderr, "shards build: %v\n", err)
 		return exitUsage
 	}
-	return buildDirs(&flags, *root, *out, stdout, stderr)
+	if flags.service.dryRun {
+		return dryRun(&flags, root, *out, stdout, stderr)
+	}
+	return buildRoot(&flags, root, *out, stdout, stderr)
 }
 
-// buildDirs builds, prints the report and returns the exit code.
-func buildDirs(flags *buildFlags, root, out string, stdout, stderr io.Writer) int {
+// buildRoot builds, prints the report and returns the exit code.
+func buildRoot(flags *buildFlags, root *root, out string, stdout, stderr io.Writer) int {
 	fail := func(err error) int {
 		fmt.Fprintf(stderr, "shards: %v\n", err)
 		if errors.Is(err, shardfile.ErrLocked) {
@@ -93,13 +112,13 @@ func buildDirs(flags *buildFlags, root, out string, stdout, stderr io.Writer) in
 		}
 		return exitFailed
 	}
-	st, err := store.OpenDir(root)
+	st, err := root.openStore(context.Background(), flags.options.Snapshots)
 	if err != nil {
 		return fail(err)
 	}
 	defer st.Close()
-	if inside(root, out) {
-		fmt.Fprintf(stderr, "shards: -out %s lies in -root %s: the next build would take shard files for shards\n", out, root)
+	if inside(root.path, out) {
+		fmt.Fprintf(stderr, "shards: -out %s lies in -root %s: the next build would take shard files for shards\n", out, root.path)
 		return exitUsage
 	}
 	dir, err := shardfile.CreateDir(out)
@@ -128,7 +147,8 @@ func buildDirs(flags *buildFlags, root, out string, stdout, stderr io.Writer) in
 		traceTo = buffered
 	}
 	meter := build.NewMeter(traceTo)
-	files := &build.Files{Store: st, Out: dir, Want: flags.want, Limits: flags.limits, Meter: meter, Latency: flags.latency}
+	files := &build.Files{Store: st, Out: dir, Want: flags.want, Limits: flags.limits, Meter: meter, Latency: flags.latency, Seed: rand.Uint64()}
+	flags.options.Seed = files.Seed
 	if flags.options.Watch {
 		files.Recheck = 10 * time.Minute
 	}
@@ -138,9 +158,17 @@ func buildDirs(flags *buildFlags, root, out string, stdout, stderr io.Writer) in
 	}
 
 	heap := build.HeapPeak(20 * time.Millisecond)
-	progress := showProgress(stderr, meter)
-	err = runUntilSignal(b, stderr)
+	progress := func() {}
+	if flags.options.Log == nil {
+		progress = showProgress(stderr, meter)
+	}
+	status := keepStatus(dir, b)
+	say := func(text string) { flags.service.say(&flags.options, stderr, text) }
+	err = runUntilSignal(b, flags.service.drain, say)
 	progress()
+	if statusErr := status(); statusErr != nil {
+		say("the status could not be written: " + statusErr.Error())
+	}
 	peak := heap()
 	report := meter.Report(flags.options.Design)
 	report.PeakHeap = peak
@@ -154,12 +182,12 @@ func buildDirs(flags *buildFlags, root, out string, stdout, stderr io.Writer) in
 	}
 	switch {
 	case errors.Is(err, errAborted):
-		fmt.Fprintln(stderr, "shards: aborted; shards in progress are as they were")
+		say(err.Error() + "; shards in progress are as they were")
 		return exitAborted
 	case err != nil:
 		return fail(err)
-	case report.ShardsFailed > 0:
-		return exitFailed
+	case slices.ContainsFunc(b.Troubles(), func(t build.Trouble) bool { return t.State == build.Failed }):
+		return exitFailed // watching: one that is built by now does not count
 	}
 	return exitOK
 }
@@ -196,63 +224,29 @@ func printReport(r build.Report, asJSON bool, w io.Writer) error {
 	return enc.Encode(r)
 }
 
-// errAborted is the cause of a build that the second signal ended.
-var errAborted = errors.New("aborted by a signal")
-
-// runUntilSignal runs a build. The first interrupt or SIGTERM drains it: no new shard is begun, those in progress are finished.
-// The second aborts it.
-func runUntilSignal(b stage.Stage, stderr io.Writer) error {
-	signals := notifySignals()
-	defer signals.stop()
-	over := make(chan struct{})
-	watched := make(chan struct{})
-	go func() { // ends when the run is over; runUntilSignal waits for it
-		defer close(watched)
-		select {
-		case <-signals.c:
-		case <-over:
-			return
-		}
-		fmt.Fprintln(stderr, "shards: finishing the shards in progress; interrupt again to abort")
-		drain, cancel := context.WithCancelCause(context.Background())
-		defer cancel(nil)
-		stopped := make(chan struct{})
-		go func() { // ends when the run is over
-			defer close(stopped)
-			_ = b.Stop(drain) // Run tells how it ended
-		}()
-		select {
-		case <-signals.c:
-			b.Abort(errAborted)
-		case <-over:
-		}
-		<-stopped
-	}()
-	err := b.Run(context.Background())
-	close(over)
-	<-watched
-	return err
-}
-
 // The demo's folder, under the current one.
 const demoDir = "shards-demo"
 
 // runDemo generates a small store once, or lets a week pass in it, and builds it.
-func runDemo(args []string, stdout, stderr io.Writer) int {
+func (a *app) runDemo(args []string, stdout, stderr io.Writer) int {
 	fs := newFlags("shards", "[FLAGS]", stderr)
 	dir := fs.String("dir", demoDir, "folder of the demo's store and shard files")
+	root := a.rootFlag(fs, "folder of the store; empty: store, in the folder of -dir")
 	var flags buildFlags
 	flags.add(fs)
 	if _, code, ok := parseArgs(fs, args, 0); !ok {
 		return code
 	}
-	if err := flags.check(); err != nil {
+	if root.path == "" {
+		root.path = filepath.Join(*dir, "store")
+	}
+	out := filepath.Join(*dir, "shards")
+	if err := flags.check(fs, root, stderr); err != nil {
 		fmt.Fprintf(stderr, "shards: %v\n", err)
 		return exitUsage
 	}
-	root, out := filepath.Join(*dir, "store"), filepath.Join(*dir, "shards")
 	ctx, stop := interruptible()
-	fmt.Fprintf(stderr, "%s: making the demo's snapshots\n", root)
+	fmt.Fprintf(stderr, "%s: making the demo's snapshots\n", root.path)
 	stats, err := demoStore(ctx, root)
 	aborted := ctx.Err() != nil
 	stop()
@@ -264,17 +258,25 @@ func runDemo(args []string, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	fmt.Fprintf(stderr, "%s: %d new snapshots (%.1f MB) for %d shards, %d of them revived, up to %s; building into %s\n",
-		root, stats.Snapshots, float64(stats.Bytes)/1e6, stats.Shards, stats.Revived, stats.LastWeek, out)
-	return buildDirs(&flags, root, out, stdout, stderr)
+		root.path, stats.Snapshots, float64(stats.Bytes)/1e6, stats.Shards, stats.Revived, stats.LastWeek, out)
+	if flags.service.dryRun {
+		return dryRun(&flags, root, out, stdout, stderr)
+	}
+	return buildRoot(&flags, root, out, stdout, stderr)
 }
 
-func demoStore(ctx context.Context, root string) (generate.Stats, error) {
-	exists, err := generate.Exists(root)
+func demoStore(ctx context.Context, root *root) (generate.Stats, error) {
+	place, writers, err := root.openPlace(ctx, true)
+	if err != nil {
+		return generate.Stats{}, err
+	}
+	defer place.Close()
+	exists, err := generate.Exists(ctx, place)
 	if err != nil {
 		return generate.Stats{}, err
 	}
 	if exists {
-		return generate.Tick(ctx, root)
+		return generate.Tick(ctx, place, writers)
 	}
-	return generate.Generate(ctx, root, generate.Config{})
+	return generate.Generate(ctx, place, writers, generate.Config{})
 }

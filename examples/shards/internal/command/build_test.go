@@ -220,6 +220,6 @@ func noTemps(t *testing.T, out string) {
 	entries, err := os.ReadDir(out)
 	require.NoError(t, err)
 	for _, e := range entries {
-		require.True(t, strings.HasSuffix(e.Name(), ".shard") || e.Name() == ".lock", "%s is left", e.Name())
+		require.True(t, strings.HasSuffix(e.Name(), ".shard") || e.Name() == ".lock" || e.Name() == statusName, "%s is left", e.Name())
 	}
 }

@@ -19,18 +19,20 @@ const (
 )
 
 // Run dispatches to a subcommand and returns the exit code: 0 done, 1 failed or nothing found, 2 usage or lock, 3 aborted.
-// Without a subcommand, it is the demo. It blocks until the subcommand is over, which listens to interrupts.
-func Run(args []string, stdout, stderr io.Writer) int {
+// Without a subcommand, it is the demo. It blocks until the subcommand is over, which listens to interrupts. A root is a
+// folder, or a URL of one of the remotes.
+func Run(args []string, stdout, stderr io.Writer, remotes ...Remote) int {
+	a := &app{remotes: remotes}
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
-		return runDemo(args, stdout, stderr)
+		return a.runDemo(args, stdout, stderr)
 	}
 	commands := map[string]func([]string, io.Writer, io.Writer) int{
-		"build": runBuild, "generate": runGenerate, "get": runGet, "verify": runVerify,
+		"build": a.runBuild, "generate": a.runGenerate, "get": runGet, "verify": a.runVerify, "status": runStatus,
 	}
 	if command, ok := commands[args[0]]; ok {
 		return command(args[1:], stdout, stderr)
 	}
-	fmt.Fprintf(stderr, "shards: unknown command %q; there are build, generate, get and verify\n", args[0])
+	fmt.Fprintf(stderr, "shards: unknown command %q; there are build, generate, get, status and verify\n", args[0])
 	return exitUsage
 }
 

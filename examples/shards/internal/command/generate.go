@@ -4,16 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 
 	"github.com/go-genstage/genstage/examples/shards/internal/generate"
 )
 
 // runGenerate is "shards generate".
-func runGenerate(args []string, stdout, stderr io.Writer) int {
+func (a *app) runGenerate(args []string, stdout, stderr io.Writer) int {
 	fs := newFlags("generate", "generate -root DIR [-seed N] [-shards N] [-size small|medium|large] [-tick]", stderr)
-	root := fs.String("root", "", "folder to generate into; new, empty or generated before")
+	root := a.rootFlag(fs, "folder to generate into; new, empty or generated before")
 	var config generate.Config
 	fs.Uint64Var(&config.Seed, "seed", 1, "equal seeds give equal bytes")
 	fs.IntVar(&config.Shards, "shards", 300, "number of shards")
@@ -25,15 +23,9 @@ func runGenerate(args []string, stdout, stderr io.Writer) int {
 	if !need(fs, "root") {
 		return exitUsage
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := interruptible()
 	defer stop()
-	var stats generate.Stats
-	var err error
-	if *tick {
-		stats, err = generate.Tick(ctx, *root)
-	} else {
-		stats, err = generate.Generate(ctx, *root, config)
-	}
+	stats, err := generateInto(ctx, root, config, *tick)
 	if err != nil {
 		fmt.Fprintf(stderr, "shards generate: %v\n", err)
 		if ctx.Err() != nil {
@@ -42,10 +34,22 @@ func runGenerate(args []string, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	if stats.Existing {
-		fmt.Fprintf(stdout, "%s is generated already, up to %s\n", *root, stats.LastWeek)
+		fmt.Fprintf(stdout, "%s is generated already, up to %s\n", root.path, stats.LastWeek)
 		return exitOK
 	}
 	fmt.Fprintf(stdout, "%d snapshots, %d bytes, for %d shards (%d revived), up to %s\n",
 		stats.Snapshots, stats.Bytes, stats.Shards, stats.Revived, stats.LastWeek)
 	return exitOK
+}
+
+func generateInto(ctx context.Context, root *root, config generate.Config, tick bool) (generate.Stats, error) {
+	place, writers, err := root.openPlace(ctx, !tick)
+	if err != nil {
+		return generate.Stats{}, err
+	}
+	defer place.Close()
+	if tick {
+		return generate.Tick(ctx, place, writers)
+	}
+	return generate.Generate(ctx, place, writers, config)
 }

@@ -5,18 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 
 	"github.com/go-genstage/genstage/examples/shards/internal/shardfile"
-	"github.com/go-genstage/genstage/examples/shards/internal/store"
 	"github.com/go-genstage/genstage/examples/shards/internal/verify"
 )
 
 // runVerify is "shards verify".
-func runVerify(args []string, stdout, stderr io.Writer) int {
+func (a *app) runVerify(args []string, stdout, stderr io.Writer) int {
 	fs := newFlags("verify", "verify -root DIR -out DIR", stderr)
-	root := fs.String("root", "", "folder of the store")
+	root := a.rootFlag(fs, "folder of the store")
 	out := fs.String("out", "", "folder of the shard files")
 	if _, code, ok := parseArgs(fs, args, 0); !ok {
 		return code
@@ -24,9 +21,9 @@ func runVerify(args []string, stdout, stderr io.Writer) int {
 	if !need(fs, "root", "out") {
 		return exitUsage
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := interruptible()
 	defer stop()
-	res, err := verifyDirs(ctx, *root, *out)
+	res, err := verifyRoot(ctx, root, *out)
 	for _, line := range res.Notes {
 		fmt.Fprintln(stderr, "note:", line)
 	}
@@ -48,8 +45,8 @@ func runVerify(args []string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-func verifyDirs(ctx context.Context, root, out string) (verify.Result, error) {
-	st, err := store.OpenDir(root)
+func verifyRoot(ctx context.Context, root *root, out string) (verify.Result, error) {
+	st, err := root.openStore(ctx, 1)
 	if err != nil {
 		return verify.Result{}, err
 	}

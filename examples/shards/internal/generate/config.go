@@ -1,12 +1,12 @@
 package generate
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math"
-	"os"
 )
 
 // Config says what [Generate] makes. A zero field takes the default.
@@ -79,8 +79,8 @@ type state struct {
 	Complete bool  `json:"complete"` // Generate came to its end
 }
 
-func readState(root *os.Root) (state, error) {
-	text, err := root.ReadFile(marker)
+func readState(ctx context.Context, root Place) (state, error) {
+	text, err := root.ReadFile(ctx, marker)
 	if err != nil {
 		return state{}, err
 	}
@@ -94,25 +94,17 @@ func readState(root *os.Root) (state, error) {
 	return s, nil
 }
 
-func writeState(root *os.Root, s state) error {
+func writeState(ctx context.Context, root Place, s state) error {
 	text, err := json.Marshal(s)
 	if err != nil {
 		return err
 	}
-	return writeFile(root, ".", marker, append(text, '\n'))
+	return root.WriteFile(ctx, marker, append(text, '\n'))
 }
 
 // Exists reports whether root was made by [Generate], to its end.
-func Exists(root string) (bool, error) {
-	r, err := os.OpenRoot(root)
-	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return false, nil
-		}
-		return false, err
-	}
-	defer r.Close()
-	s, err := readState(r)
+func Exists(ctx context.Context, root Place) (bool, error) {
+	s, err := readState(ctx, root)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}

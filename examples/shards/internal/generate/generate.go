@@ -10,11 +10,9 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"os"
 	"path"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 )
 
@@ -35,25 +33,18 @@ type job struct {
 	from, to int
 }
 
-// Generate makes the store at root, which must not exist, be empty, or be an unfinished one of the same Config. A finished one
-// is left as it is. It blocks until all is written, or ctx is done; then it may be called again.
-func Generate(ctx context.Context, root string, config Config) (Stats, error) {
+// Generate makes the store at root, which must be empty, or hold an unfinished one of the same Config. A finished one is left as
+// it is. So many files are written at once, 0 means one for each core. It blocks until all is written, or ctx is done; then
+// it may be called again.
+func Generate(ctx context.Context, root Place, writers int, config Config) (Stats, error) {
 	config, err := config.orDefault()
 	if err != nil {
 		return Stats{}, err
 	}
-	if err := os.MkdirAll(root, 0o777); err != nil {
-		return Stats{}, err
-	}
-	r, err := os.OpenRoot(root)
-	if err != nil {
-		return Stats{}, err
-	}
-	defer r.Close()
-	was, err := readState(r)
+	was, err := readState(ctx, root)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if entries, err := fs.ReadDir(r.FS(), "."); err != nil || len(entries) > 0 {
+		if empty, err := root.Empty(ctx); err != nil || !empty {
 			return Stats{}, cmp.Or(err, fmt.Errorf("%s is not empty and was not generated", root))
 		}
 	case err != nil:
@@ -64,7 +55,7 @@ func Generate(ctx context.Context, root string, config Config) (Stats, error) {
 		return Stats{Config: config, Existing: true, LastWeek: snapshotName(was.Week)}, nil
 	}
 	now := state{Config: config, Week: lastWeek}
-	if err := writeState(r, now); err != nil {
+	if err := writeState(ctx, root, now); err != nil {
 		return Stats{}, err
 	}
 	var jobs []job
@@ -72,37 +63,32 @@ func Generate(ctx context.Context, root string, config Config) (Stats, error) {
 		p := config.plan(i)
 		jobs = append(jobs, job{plan: p, from: lastWeek + 1 - p.age, to: lastWeek + 1})
 	}
-	stats, err := write(ctx, r, jobs)
+	stats, err := write(ctx, root, writers, jobs)
 	if err != nil {
 		return stats, err
 	}
 	now.Complete = true
 	stats.Config, stats.LastWeek = config, snapshotName(lastWeek)
-	return stats, writeState(r, now)
+	return stats, writeState(ctx, root, now)
 }
 
 // Tick lets a week pass in a store that [Generate] made: 70 % of the shards get the new week's snapshot, and 5 %, the
 // youngest among the others and none twice, get the 200 weeks before their first one (a user revives an old campaign). A tick that
-// was interrupted is finished by the next. It blocks until all is written, or ctx is done.
-func Tick(ctx context.Context, root string) (Stats, error) {
-	r, err := os.OpenRoot(root)
-	if err != nil {
-		return Stats{}, err
-	}
-	defer r.Close()
-	now, err := readState(r)
+// was interrupted is finished by the next. It blocks until all is written, or ctx is done. Writers is as for [Generate].
+func Tick(ctx context.Context, root Place, writers int) (Stats, error) {
+	now, err := readState(ctx, root)
 	if err != nil || !now.Complete {
 		return Stats{}, fmt.Errorf("%s was not generated, or not to the end: %w", root, cmp.Or(err, fs.ErrNotExist))
 	}
 	jobs, revived := tickJobs(now)
-	stats, err := write(ctx, r, jobs)
+	stats, err := write(ctx, root, writers, jobs)
 	if err != nil {
 		return stats, err
 	}
 	now.Week++
 	now.Revived = append(now.Revived, revived...)
 	stats.Config, stats.Revived, stats.LastWeek = now.Config, len(revived), snapshotName(now.Week)
-	return stats, writeState(r, now)
+	return stats, writeState(ctx, root, now)
 }
 
 // Revival is how many snapshots a revived shard gets by a [Tick].
@@ -137,8 +123,8 @@ func tickJobs(now state) (jobs []job, revived []int) {
 	return jobs, revived
 }
 
-// write does the jobs on all cores. It returns when every goroutine that it started has ended.
-func write(ctx context.Context, r *os.Root, jobs []job) (Stats, error) {
+// write does the jobs. It returns when every goroutine that it started has ended.
+func write(ctx context.Context, root Place, writers int, jobs []job) (Stats, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var (
@@ -156,11 +142,11 @@ func write(ctx context.Context, r *os.Root, jobs []job) (Stats, error) {
 		next++
 		return jobs[next-1], true
 	}
-	for range runtime.GOMAXPROCS(0) {
+	for range cmp.Or(writers, runtime.GOMAXPROCS(0)) {
 		wg.Go(func() { // ends when no job is left or ctx is done; waited for below
 			zip := gzip.NewWriter(io.Discard)
 			for j, ok := take(); ok; j, ok = take() {
-				n, err := j.write(ctx, r, zip)
+				n, err := j.write(ctx, root, zip)
 				if err != nil {
 					cancel(err)
 				}
@@ -176,10 +162,7 @@ func write(ctx context.Context, r *os.Root, jobs []job) (Stats, error) {
 	return stats, context.Cause(ctx)
 }
 
-func (j job) write(ctx context.Context, r *os.Root, zip *gzip.Writer) (int64, error) {
-	if err := r.Mkdir(j.plan.name, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
-		return 0, err
-	}
+func (j job) write(ctx context.Context, root Place, zip *gzip.Writer) (int64, error) {
 	var bytes64 int64
 	var buf bytes.Buffer
 	for week := j.from; week < j.to && ctx.Err() == nil; week++ {
@@ -187,19 +170,10 @@ func (j job) write(ctx context.Context, r *os.Root, zip *gzip.Writer) (int64, er
 		if err := j.plan.snapshot(&buf, zip, week); err != nil {
 			return bytes64, err
 		}
-		if err := writeFile(r, j.plan.name, j.plan.snapshotFile(week), buf.Bytes()); err != nil {
+		if err := root.WriteFile(ctx, path.Join(j.plan.name, j.plan.snapshotFile(week)), buf.Bytes()); err != nil {
 			return bytes64, err
 		}
 		bytes64 += int64(buf.Len())
 	}
 	return bytes64, nil
-}
-
-// writeFile puts a whole file in its place by a rename: one who lists the folder meanwhile never sees a part of it.
-func writeFile(r *os.Root, folder, name string, content []byte) error {
-	temp := path.Join(folder, ".part-"+strings.TrimPrefix(name, "."))
-	if err := r.WriteFile(temp, content, 0o666); err != nil {
-		return err
-	}
-	return r.Rename(temp, path.Join(folder, name))
 }

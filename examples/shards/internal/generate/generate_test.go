@@ -48,12 +48,21 @@ func counts(t *testing.T, root string) map[string]int {
 	return n
 }
 
+// folder is the place at a path; it is made if it is not there.
+func folder(t *testing.T, path string) *Folder {
+	t.Helper()
+	f, err := CreateFolder(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
 func TestSameSeedSameBytes(t *testing.T) {
 	config := Config{Seed: 7, Shards: 8}
 	a, b, c := t.TempDir(), filepath.Join(t.TempDir(), "made", "anew"), t.TempDir()
-	first, err := Generate(t.Context(), a, config)
+	first, err := Generate(t.Context(), folder(t, a), 0, config)
 	require.NoError(t, err)
-	second, err := Generate(t.Context(), b, config)
+	second, err := Generate(t.Context(), folder(t, b), 0, config)
 	require.NoError(t, err)
 	require.Equal(t, first, second)
 	sumA, n := sum(t, a)
@@ -61,14 +70,14 @@ func TestSameSeedSameBytes(t *testing.T) {
 	require.Equal(t, sumA, sumB)
 	require.Equal(t, first.Snapshots+1, n, "and the marker")
 
-	other, err := Generate(t.Context(), c, Config{Seed: 8, Shards: 8})
+	other, err := Generate(t.Context(), folder(t, c), 0, Config{Seed: 8, Shards: 8})
 	require.NoError(t, err)
 	require.NotEqual(t, first.Bytes, other.Bytes)
 
 	for range 2 {
-		_, err = Tick(t.Context(), a)
+		_, err = Tick(t.Context(), folder(t, a), 0)
 		require.NoError(t, err)
-		_, err = Tick(t.Context(), b)
+		_, err = Tick(t.Context(), folder(t, b), 0)
 		require.NoError(t, err)
 	}
 	sumA, _ = sum(t, a)
@@ -97,10 +106,10 @@ func TestShardsAreOfEveryAge(t *testing.T) {
 
 func TestTickAddsAWeekAndRevives(t *testing.T) {
 	root := t.TempDir()
-	_, err := Generate(t.Context(), root, Config{Shards: 20})
+	_, err := Generate(t.Context(), folder(t, root), 0, Config{Shards: 20})
 	require.NoError(t, err)
 	before := counts(t, root)
-	stats, err := Tick(t.Context(), root)
+	stats, err := Tick(t.Context(), folder(t, root), 0)
 	require.NoError(t, err)
 	require.Equal(t, 15, stats.Shards)
 	require.Equal(t, 1, stats.Revived)
@@ -123,21 +132,21 @@ func TestTickAddsAWeekAndRevives(t *testing.T) {
 func TestInterruptedTickIsFinishedByTheNext(t *testing.T) {
 	whole, broken := t.TempDir(), t.TempDir()
 	for _, root := range []string{whole, broken} {
-		_, err := Generate(t.Context(), root, Config{Shards: 10})
+		_, err := Generate(t.Context(), folder(t, root), 0, Config{Shards: 10})
 		require.NoError(t, err)
 	}
-	_, err := Tick(t.Context(), whole)
+	_, err := Tick(t.Context(), folder(t, whole), 0)
 	require.NoError(t, err)
 
 	marked, err := os.ReadFile(filepath.Join(broken, marker))
 	require.NoError(t, err)
-	_, err = Tick(t.Context(), broken)
+	_, err = Tick(t.Context(), folder(t, broken), 0)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(broken, marker), marked, 0o666)) // it did not come to its end
 	entries, err := filepath.Glob(filepath.Join(broken, "*", "2026-01-19.ndjson*"))
 	require.NoError(t, err)
 	require.NoError(t, os.Remove(entries[0]))
-	_, err = Tick(t.Context(), broken)
+	_, err = Tick(t.Context(), folder(t, broken), 0)
 	require.NoError(t, err)
 	want, _ := sum(t, whole)
 	got, _ := sum(t, broken)
@@ -147,19 +156,18 @@ func TestInterruptedTickIsFinishedByTheNext(t *testing.T) {
 func TestGenerateLeavesOtherFoldersAlone(t *testing.T) {
 	root := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(root, "mine"), nil, 0o666))
-	_, err := Generate(t.Context(), root, Config{Shards: 1})
+	_, err := Generate(t.Context(), folder(t, root), 0, Config{Shards: 1})
 	require.ErrorContains(t, err, "not empty")
-	_, err = Tick(t.Context(), root)
+	_, err = Tick(t.Context(), folder(t, root), 0)
 	require.ErrorContains(t, err, "not generated")
-	exists, err := Exists(root)
+	exists, err := Exists(t.Context(), folder(t, root))
 	require.NoError(t, err)
 	require.False(t, exists)
-	exists, err = Exists(filepath.Join(root, "absent"))
-	require.NoError(t, err)
-	require.False(t, exists)
+	_, err = OpenFolder(filepath.Join(root, "absent"))
+	require.ErrorIs(t, err, fs.ErrNotExist)
 
 	for _, config := range []Config{{Size: "tiny"}, {Shards: -1}, {Shards: 1 << 30}} {
-		_, err = Generate(t.Context(), t.TempDir(), config)
+		_, err = Generate(t.Context(), folder(t, t.TempDir()), 0, config)
 		require.Error(t, err)
 	}
 }
@@ -168,24 +176,24 @@ func TestGenerateAgain(t *testing.T) {
 	root := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := Generate(ctx, root, Config{Shards: 3})
+	_, err := Generate(ctx, folder(t, root), 0, Config{Shards: 3})
 	require.ErrorIs(t, err, context.Canceled)
-	exists, err := Exists(root)
+	exists, err := Exists(t.Context(), folder(t, root))
 	require.NoError(t, err)
 	require.False(t, exists, "unfinished")
-	_, err = Tick(t.Context(), root)
+	_, err = Tick(t.Context(), folder(t, root), 0)
 	require.ErrorContains(t, err, "not to the end")
 
-	stats, err := Generate(t.Context(), root, Config{Shards: 3})
+	stats, err := Generate(t.Context(), folder(t, root), 0, Config{Shards: 3})
 	require.NoError(t, err)
 	require.False(t, stats.Existing)
-	exists, err = Exists(root)
+	exists, err = Exists(t.Context(), folder(t, root))
 	require.NoError(t, err)
 	require.True(t, exists)
-	stats, err = Generate(t.Context(), root, Config{Shards: 3})
+	stats, err = Generate(t.Context(), folder(t, root), 0, Config{Shards: 3})
 	require.NoError(t, err)
 	require.True(t, stats.Existing)
-	_, err = Generate(t.Context(), root, Config{Shards: 4})
+	_, err = Generate(t.Context(), folder(t, root), 0, Config{Shards: 4})
 	require.ErrorContains(t, err, "3 shards")
 }
 

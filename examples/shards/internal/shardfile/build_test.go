@@ -3,12 +3,12 @@ package shardfile
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
 
+	"github.com/go-genstage/genstage/examples/shards/internal/disk"
 	"github.com/stretchr/testify/require"
 )
 
@@ -100,7 +100,7 @@ func TestFileIsTheSameWhateverTheOrderAndTheStart(t *testing.T) {
 		if seed == 0 {
 			all = shard(r, 12, 1000) // several sections, and a spill in a file
 		}
-		want := build(t, newMemDisk(), nil, nil, all)
+		want := build(t, new(disk.Model), nil, nil, all)
 		if seed == 0 {
 			require.Greater(t, len(want), spillBuffer*3/2)
 		}
@@ -110,7 +110,7 @@ func TestFileIsTheSameWhateverTheOrderAndTheStart(t *testing.T) {
 
 			first, second := all[:r.IntN(len(all)+1)], []given(nil)
 			second = all[len(first):]
-			fsys := newMemDisk()
+			fsys := new(disk.Model)
 			build(t, fsys, nil, nil, first)
 			from, err := Open(fsys, "s")
 			require.NoError(t, err)
@@ -122,9 +122,9 @@ func TestFileIsTheSameWhateverTheOrderAndTheStart(t *testing.T) {
 func TestInterleavedIntakesAndDroppedOnes(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
 	all := shard(r, 8, 100)
-	want := build(t, newMemDisk(), nil, nil, all)
+	want := build(t, new(disk.Model), nil, nil, all)
 
-	fsys := newMemDisk()
+	fsys := new(disk.Model)
 	b, err := Begin(fsys, "s", 1, nil, nil)
 	require.NoError(t, err)
 	before := b.IndexBytes()
@@ -173,8 +173,8 @@ func TestInterleavedIntakesAndDroppedOnes(t *testing.T) {
 
 func TestKeepCarriesOverOnlyWhatIsNamed(t *testing.T) {
 	all := shard(rand.New(rand.NewPCG(3, 3)), 6, 50)
-	want := build(t, newMemDisk(), nil, nil, all[2:])
-	fsys := newMemDisk()
+	want := build(t, new(disk.Model), nil, nil, all[2:])
+	fsys := new(disk.Model)
 	build(t, fsys, nil, nil, all)
 	from, err := Open(fsys, "s")
 	require.NoError(t, err)
@@ -182,7 +182,7 @@ func TestKeepCarriesOverOnlyWhatIsNamed(t *testing.T) {
 }
 
 func TestBuilderRefuses(t *testing.T) {
-	fsys := newMemDisk()
+	fsys := new(disk.Model)
 	for _, name := range []string{"", "../x", "/etc/x", "a\x00", ".lock"} {
 		_, err := Begin(fsys, name, 1, nil, nil)
 		require.Error(t, err, name)
@@ -222,7 +222,7 @@ func TestCancelledPersistLeavesTheOldFile(t *testing.T) {
 }
 
 func TestLeftoversAreRemovedByTheNextBuild(t *testing.T) {
-	fsys := newMemDisk()
+	fsys := new(disk.Model)
 	for _, name := range []string{"s.shard.tmp", "s.shard.spill", "other.shard.tmp", "tmp.shard", "note.tmp"} {
 		_, err := fsys.Create(name)
 		require.NoError(t, err)
@@ -235,94 +235,4 @@ func TestLeftoversAreRemovedByTheNextBuild(t *testing.T) {
 	shards, err := Shards(fsys)
 	require.NoError(t, err)
 	require.Equal(t, []string{"tmp"}, shards)
-}
-
-// update is what the tests of failing disks do: a shard that is there gets more snapshots, enough to spill.
-func update(fsys FS, more []given) error {
-	from, err := Open(fsys, "s")
-	if err != nil {
-		return err
-	}
-	b, err := Begin(fsys, "s", 1, from, []string{"a"})
-	if err != nil {
-		return err
-	}
-	for _, g := range more {
-		if err := b.Ingest(g.name, int64(len(g.name)), "sum of "+g.name, g.values); err != nil {
-			_ = b.Abandon()
-			return err
-		}
-	}
-	_, err = b.Persist(context.Background())
-	return err
-}
-
-func prepared(t *testing.T) (disk func() *memDisk, more []given, before, after []byte) {
-	big := make([]byte, 8*40<<10)
-	r := rand.New(rand.NewPCG(5, 5))
-	for i := 0; i < len(big); i += 8 {
-		binary.LittleEndian.PutUint64(big[i:], r.Uint64())
-	}
-	old := []given{{name: "a", values: []Value{object("k", 1), object("l", 1)}}}
-	more = []given{{name: "b", values: []Value{object("k", 2), Compress("big", big)}}, {name: "c", values: []Value{object("j", 3)}}}
-	disk = func() *memDisk {
-		d := newMemDisk()
-		before = build(t, d, nil, nil, old)
-		d.ops, d.trace = 0, nil
-		return d
-	}
-	d := disk()
-	require.NoError(t, update(d, more))
-	return disk, more, before, content(t, d, FileName("s"))
-}
-
-func TestEveryFailingOperationLeavesAWholeFileAndNoTemporary(t *testing.T) {
-	disk, more, before, after := prepared(t)
-	whole := disk()
-	require.NoError(t, update(whole, more))
-	require.Contains(t, whole.trace, "create s.shard.spill", "the test spills")
-	for n := 1; n <= whole.ops; n++ {
-		d := disk()
-		d.failAt = n
-		err := update(d, more)
-		what := whole.trace[n-1]
-		require.ErrorIs(t, err, errDisk, what)
-		d.failAt = 0
-		want := before
-		if what == "sync folder" {
-			want = after // the rename was done; whether it lasts is not known
-		}
-		require.Equal(t, want, content(t, d, FileName("s")), what)
-		if left := list(t, d); what != "remove s.shard.spill" { // a folder that refuses to remove it keeps it
-			require.Equal(t, []string{FileName("s")}, left, what)
-		}
-		if what != "sync folder" {
-			require.NoError(t, update(d, more), "there is room again")
-			require.Equal(t, after, content(t, d, FileName("s")))
-		}
-	}
-}
-
-func TestCrashAtEveryOperationLeavesOldOrNew(t *testing.T) {
-	disk, more, before, after := prepared(t)
-	whole := disk()
-	require.NoError(t, update(whole, more))
-	for n := 1; n <= whole.ops+1; n++ {
-		d := disk()
-		d.failAt, d.dead = n, true
-		err := update(d, more)
-		require.Equal(t, n > whole.ops, err == nil)
-		for _, found := range d.crash() {
-			is := content(t, found, FileName("s"))
-			switch {
-			case bytes.Equal(is, after):
-			case bytes.Equal(is, before) && err != nil:
-				require.NoError(t, update(found, more))
-				require.Equal(t, after, content(t, found, FileName("s")))
-				require.Equal(t, []string{FileName("s")}, list(t, found), "leftovers are gone")
-			default:
-				t.Fatalf("crash at operation %d (%v): neither old nor new, or a finished build lost", n, d.trace[min(n, len(d.trace))-1])
-			}
-		}
-	}
 }

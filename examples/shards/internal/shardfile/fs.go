@@ -3,30 +3,17 @@ package shardfile
 import (
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
+
+	"github.com/go-genstage/genstage/examples/shards/internal/disk"
 )
 
-// FS is the folder that shard files are in. Names have no separators. An implementation other than [Dir] can lose at a crash
-// what was not synced, or fail on demand: see the tests. A file that is not there is an fs.ErrNotExist.
-type FS interface {
-	Create(name string) (File, error) // new, to write and read; one that is there is an error
-	Open(name string) (File, error)   // to read
-	Rename(from, to string) error     // replaces to
-	Remove(name string) error         //
-	List() ([]string, error)          // all names, in any order
-	SyncDir() error                   // makes creations, renames and removals last
-}
+// FS is the folder that shard files are in: [Dir], or a [disk.Model] in tests.
+type FS = disk.FS
 
-// File is an open file of an [FS]. Write appends.
-type File interface {
-	io.Writer
-	io.ReaderAt
-	io.Closer
-	Sync() error          // makes what was written last
-	Size() (int64, error) // bytes
-}
+// File is an open file of an [FS].
+type File = disk.File
 
 const (
 	extShard = ".shard"

@@ -1,8 +1,11 @@
 package shardfile
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
 )
 
@@ -23,12 +26,34 @@ func OpenDir(path string) (*Dir, error) {
 	return &Dir{root: root}, nil
 }
 
-// CreateDir is [OpenDir], but makes the folder, and those above it, if they are missing.
+// CreateDir is [OpenDir], but makes the folder, and those above it, if they are missing. What it made lasts: else a crash could
+// take the folder away with all that was synced in it.
 func CreateDir(path string) (*Dir, error) {
-	if err := os.MkdirAll(path, 0o777); err != nil {
+	if err := makeDir(filepath.Clean(path)); err != nil {
 		return nil, fmt.Errorf("make shard folder: %w", err)
 	}
 	return OpenDir(path)
+}
+
+// makeDir makes the missing folders from the top down, and syncs the folder that each was made in.
+func makeDir(path string) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return nil
+	}
+	above := filepath.Dir(path)
+	if above != path {
+		if err := makeDir(above); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(path, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	dir, err := OpenDir(above)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.SyncDir(), dir.Close())
 }
 
 // Close ends the use of the folder. Open files stay open.

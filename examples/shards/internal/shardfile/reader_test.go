@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-genstage/genstage/examples/shards/internal/disk"
 	"github.com/stretchr/testify/require"
 )
 
@@ -31,7 +32,7 @@ func versions(t testing.TB, r *Reader, key, at string) (got []string) {
 }
 
 func TestGetYieldsVersionsInOrder(t *testing.T) {
-	fsys := newMemDisk()
+	fsys := new(disk.Model)
 	r := rand.New(rand.NewPCG(2, 2))
 	all := shard(r, 10, 1000)
 	all = append(all, given{name: "w0005"}) // a name that is a prefix's neighbour
@@ -119,14 +120,14 @@ func check(fsys FS, keys ...string) error {
 	return nil
 }
 
-func diskWith(content []byte) *memDisk {
-	d := newMemDisk()
-	d.now[FileName("s")] = &memData{content: content}
+func diskWith(content []byte) *disk.Model {
+	d := new(disk.Model)
+	d.Put(FileName("s"), content)
 	return d
 }
 
 func TestEveryDamageIsFound(t *testing.T) {
-	whole := build(t, newMemDisk(), nil, nil, shard(rand.New(rand.NewPCG(4, 4)), 4, 12))
+	whole := build(t, new(disk.Model), nil, nil, shard(rand.New(rand.NewPCG(4, 4)), 4, 12))
 	require.NoError(t, check(diskWith(whole)))
 	named := func(err error, what string, at int) {
 		t.Helper()
@@ -148,20 +149,22 @@ func TestEveryDamageIsFound(t *testing.T) {
 }
 
 func TestDamageInAnOldFileStopsTheBuild(t *testing.T) {
-	fsys := newMemDisk()
+	fsys := new(disk.Model)
 	build(t, fsys, nil, nil, []given{{name: "a", values: []Value{object("k", 1)}}})
-	fsys.now[FileName("s")].content[headerSize+5] ^= 1
+	damaged := content(t, fsys, FileName("s"))
+	damaged[headerSize+5] ^= 1
+	fsys.Put(FileName("s"), damaged)
 	err := update(fsys, []given{{name: "b", values: []Value{object("k", 2)}}})
 	require.ErrorIs(t, err, ErrCorrupt)
 	require.Equal(t, []string{FileName("s")}, list(t, fsys))
 }
 
 func TestOpenTellsOtherFilesApart(t *testing.T) {
-	_, err := Open(newMemDisk(), "s")
+	_, err := Open(new(disk.Model), "s")
 	require.ErrorIs(t, err, fs.ErrNotExist)
-	fsys := newMemDisk()
+	fsys := new(disk.Model)
 	whole := build(t, fsys, nil, nil, []given{{name: "a"}})
-	fsys.now[FileName("t")] = fsys.now[FileName("s")]
+	fsys.Put(FileName("t"), whole)
 	_, err = Open(fsys, "t")
 	require.ErrorContains(t, err, `shard "s"`)
 	other := bytes.Clone(whole)
@@ -173,7 +176,7 @@ func TestOpenTellsOtherFilesApart(t *testing.T) {
 
 func FuzzReader(f *testing.F) {
 	for seed := range uint64(3) {
-		f.Add(build(f, newMemDisk(), nil, nil, shard(rand.New(rand.NewPCG(seed, 0)), 3, 8)), seed%2 == 0)
+		f.Add(build(f, new(disk.Model), nil, nil, shard(rand.New(rand.NewPCG(seed, 0)), 3, 8)), seed%2 == 0)
 	}
 	f.Fuzz(func(t *testing.T, content []byte, mend bool) {
 		if mend {

@@ -13,7 +13,9 @@ var crcTable = crc64.MakeTable(0x9a6c9329ac4bc9b5)
 
 // Checksum returns a snapshot's checksum as the manifest and [Store] write it, from the sum of a [NewChecksum]:
 // "crc64nvme:" and 16 hexadecimal digits.
-func Checksum(sum uint64) string { return fmt.Sprintf("crc64nvme:%016x", sum) }
+func Checksum(sum uint64) string { return fmt.Sprintf("%s%016x", checksumForm, sum) }
+
+const checksumForm = "crc64nvme:"
 
 // NewChecksum returns the hash that snapshots' stored bytes are summed with. It finds accidents, 1 in 2⁶⁴ passes; it does
 // not withstand someone who forges.

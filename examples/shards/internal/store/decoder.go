@@ -10,12 +10,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"unicode/utf8"
 )
 
 const (
 	readBuffer = 64 << 10 // decoded bytes read ahead
 	keepLine   = 1 << 20  // a line buffer that grew beyond this is not kept for the next line
+
+	// So many decoded bytes are measured against the whole snapshot's stored ones, what is beyond also against those that
+	// were read for it: the beginning of a sound snapshot may well be more repetitive than the rest.
+	freeDecoded = 16 << 20
 )
 
 // Record is one line of a snapshot.
@@ -42,7 +47,8 @@ type Stats struct {
 type Decoder struct {
 	shard, file string
 	gzip        bool
-	size        int64 // as listed
+	size        int64  // as listed
+	checksum    string // as listed; empty if it is not, or in another form
 	limits      Limits
 
 	src     *measure
@@ -55,12 +61,16 @@ type Decoder struct {
 }
 
 // NewDecoder returns a decoder of the stored bytes in body, which the caller closes. shard and snap name them in errors, snap
-// also says how they are compressed and how many there should be. Nothing is read yet.
+// also says how they are compressed, how many there should be and, if the listing has it, their checksum. Nothing is read yet.
 func NewDecoder(body io.Reader, shard string, snap Snapshot, limits Limits) *Decoder {
-	return &Decoder{
+	d := &Decoder{
 		shard: shard, file: snap.File(), gzip: snap.Gzip, size: snap.Size, limits: limits.orDefault(),
 		src: &measure{r: body, sum: NewChecksum()},
 	}
+	if strings.HasPrefix(snap.Checksum, checksumForm) {
+		d.checksum = snap.Checksum
+	}
+	return d
 }
 
 // Stats returns what was read so far.
@@ -82,6 +92,8 @@ func (d *Decoder) Next(ctx context.Context) (Record, error) {
 			d.err = io.EOF
 			if d.src.n != d.size {
 				d.fail(0, fmt.Errorf("%w: %d bytes read, listed with %d", ErrChanged, d.src.n, d.size))
+			} else if is := Checksum(d.src.sum.Sum64()); d.checksum != "" && is != d.checksum {
+				d.fail(0, fmt.Errorf("%w: %s, listed with %s", ErrChecksum, is, d.checksum))
 			}
 			break
 		}
@@ -194,8 +206,15 @@ func (d *Decoder) checkDecoded() error {
 	if d.decoded > d.limits.Decoded {
 		return fmt.Errorf("%w: more than %d bytes", ErrTooLarge, d.limits.Decoded)
 	}
-	if d.gzip && d.decoded > 0 && (d.decoded-1)/d.limits.Ratio >= d.size { // decoded > ratio × size, without overflow
-		return fmt.Errorf("%w: more than %d times its %d bytes", ErrTooLarge, d.limits.Ratio, d.size)
+	if !d.gzip || d.decoded == 0 {
+		return nil
+	}
+	stored := d.size
+	if d.decoded > freeDecoded {
+		stored = min(stored, d.src.n) // a bomb goes off at its beginning, not when all of it has been decompressed
+	}
+	if (d.decoded-1)/d.limits.Ratio >= stored { // decoded > ratio × stored, without overflow
+		return fmt.Errorf("%w: %d bytes so far, more than %d times the %d stored ones", ErrTooLarge, d.decoded, d.limits.Ratio, stored)
 	}
 	return nil
 }

@@ -7,7 +7,7 @@ import "flag"
 type Limits struct {
 	Key     int   // bytes of a key; 4 KiB
 	Line    int   // bytes of a line without its end; 64 MiB
-	Ratio   int64 // decompressed bytes per stored byte, of a whole .gz; 1000
+	Ratio   int64 // decompressed bytes per stored byte, of a whole .gz and, beyond 16 MiB, of what was read of it; 1000
 	Decoded int64 // decompressed bytes of one snapshot; 64 GiB
 }
 

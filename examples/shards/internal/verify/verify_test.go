@@ -68,9 +68,17 @@ func ingest(t *testing.T, st store.Store, b *shardfile.Builder, shard string, sn
 	require.NoError(t, in.Done(dec.Stats().Size, dec.Stats().Checksum))
 }
 
+func folder(t *testing.T, path string) *generate.Folder {
+	t.Helper()
+	f, err := generate.OpenFolder(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
 func setUp(t *testing.T) (root, outPath string, st *store.Dir, out *shardfile.Dir) {
 	root, outPath = t.TempDir(), t.TempDir()
-	_, err := generate.Generate(t.Context(), root, generate.Config{Shards: 4})
+	_, err := generate.Generate(t.Context(), folder(t, root), 0, generate.Config{Shards: 4})
 	require.NoError(t, err)
 	st, err = store.OpenDir(root)
 	require.NoError(t, err)
@@ -103,7 +111,7 @@ func TestBuiltShardsVerifyAndStayIdentical(t *testing.T) {
 	require.EqualValues(t, 4, res.Shards)
 	require.Positive(t, res.Records)
 
-	_, err = generate.Tick(t.Context(), root)
+	_, err = generate.Tick(t.Context(), folder(t, root), 0)
 	require.NoError(t, err)
 	res, err = Verify(t.Context(), st, out)
 	require.NoError(t, err)

@@ -1,0 +1,132 @@
+package stage_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-genstage/genstage/stage"
+	"github.com/stretchr/testify/require"
+)
+
+// A function of AddFunc that does not return holds nobody up for longer than Grace, and is named.
+func TestSupervisorAddFuncHangs(t *testing.T) {
+	const grace = 3 * time.Second
+	short := func(t *testing.T) context.Context {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		t.Cleanup(cancel)
+		return ctx
+	}
+	for _, first := range []bool{true, false} {
+		for name, c := range map[string]struct {
+			end   func(t *testing.T, sup *stage.Supervisor, cancel func()) error
+			takes time.Duration
+		}{
+			"Abort": {func(_ *testing.T, sup *stage.Supervisor, _ func()) error { sup.Abort(errBoom); return nil }, grace},
+			"the end of the context": {func(_ *testing.T, _ *stage.Supervisor, cancel func()) error {
+				cancel()
+				return nil
+			}, grace},
+			"Stop":               {func(_ *testing.T, sup *stage.Supervisor, _ func()) error { return sup.Stop(context.Background()) }, grace},
+			"the deadline of it": {func(t *testing.T, sup *stage.Supervisor, _ func()) error { return sup.Stop(short(t)) }, grace},
+		} {
+			t.Run(map[bool]string{true: "at the first start, ", false: "at a restart, "}[first]+name, func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					release, calls := make(chan struct{}), 0
+					member := newSink(0, stage.Name("member"))
+					other := newSink(0, stage.Name("other"))
+					sup := stage.NewSupervisor(quiet, stage.OneForOne, stage.Name("sup"), stage.Grace(grace))
+					sup.Add(other)
+					sup.AddFunc(func() stage.Stage {
+						if calls++; first || calls == 2 {
+							<-release
+						}
+						return member
+					})
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					run := start(ctx, sup)
+					if !first {
+						fail(t, member.Consumer)
+					}
+					time.Sleep(time.Minute)
+					require.True(t, run.running())
+					begin := time.Now()
+					err := c.end(t, sup, cancel)
+					var stopped *stage.StopError
+					if name == "the deadline of it" {
+						require.ErrorAs(t, err, &stopped)
+						require.Equal(t, []string{"sup/AddFunc"}, namesOf(stopped.Stuck))
+					}
+					if name == "Stop" {
+						require.ErrorAs(t, err, &stopped)
+						require.ErrorIs(t, err, stage.ErrStuck)
+					}
+					require.Equal(t, []string{"sup/AddFunc"}, stuckAt(t, run.wait(t)))
+					require.Equal(t, c.takes, time.Since(begin))
+					require.Equal(t, []string{"sup/AddFunc"}, namesOf(sup.Stats().Stuck))
+					require.ErrorIs(t, sup.Run(t.Context()), stage.ErrStuck, "it has not returned")
+					require.False(t, other.Stats().Running)
+					closed(t, sup)
+					close(release)
+					synctest.Wait()
+					require.Empty(t, sup.Stats().Stuck)
+					require.Zero(t, member.Stats().Runs-calls+1, "what it made late is not run")
+					first = false
+					again := start(t.Context(), sup)
+					require.True(t, again.running())
+					abortAll(t, again)
+				})
+			})
+		}
+	}
+}
+
+// A log handler that does not return: likewise, and it is called no more.
+func TestSupervisorLoggerHangs(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		release := make(chan struct{})
+		member := newSink(0)
+		sup := stage.NewSupervisor(stage.Logger(slog.New(logHandler(func() { <-release }))), stage.Name("sup"))
+		sup.Add(member)
+		run := start(t.Context(), sup)
+		fail(t, member.Consumer)
+		time.Sleep(time.Minute)
+		begin := time.Now()
+		sup.Abort(errBoom)
+		require.Equal(t, []string{"sup/Logger"}, stuckAt(t, run.wait(t)))
+		require.Equal(t, stage.DefaultGrace, time.Since(begin))
+		close(release)
+	})
+}
+
+// T28: a ring through a factory: it calls a stage that waits for the supervisor.
+func TestRingThroughAFactory(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		outside, member := newSink(0, stage.Name("outside")), newSink(0, stage.Name("member"))
+		sup := stage.NewSupervisor(quiet, stage.Name("sup"))
+		calls := 0
+		answer := make(chan error, 1)
+		sup.AddFunc(func() stage.Stage {
+			if calls++; calls == 2 {
+				answer <- outside.Do(context.Background(), func(context.Context) error { return nil })
+			}
+			return member
+		})
+		runs := runAlone(t.Context(), outside, sup)
+		stopped := make(chan error, 1)
+		require.NoError(t, outside.Tell(func(ctx context.Context) error {
+			fail(t, member.Consumer)
+			stopped <- sup.Stop(ctx)
+			return nil
+		}))
+		begin := time.Now()
+		require.ErrorIs(t, <-stopped, stage.ErrStuck)
+		require.Equal(t, stage.DefaultGrace, time.Since(begin))
+		require.NoError(t, <-answer, "the stage is free again")
+		require.Equal(t, []string{"sup/AddFunc"}, stuckAt(t, runs[1].wait(t)))
+		abortAll(t, runs[0])
+	})
+}
