@@ -32,6 +32,8 @@ type Meter struct {
 	failures   []Failure
 	listErrors int
 	connected  int
+	inFlight   curve // of slots
+	inTransit  curve
 }
 
 type level struct{ shards, slots, bodies int }
@@ -108,6 +110,9 @@ func (m *Meter) change(shards, slots, bodies, waiting int) {
 	m.top.shards = max(m.top.shards, m.now.shards)
 	m.top.slots = max(m.top.slots, m.now.slots)
 	m.top.bodies = max(m.top.bodies, m.now.bodies)
+	if slots != 0 {
+		m.inFlight.set(m.changed.Sub(m.begun), int64(m.now.slots))
+	}
 }
 
 // note writes a line of the trace. The caller holds mu.
@@ -271,6 +276,7 @@ func (m *Meter) Transit(n int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.transit += n
+	m.inTransit.set(time.Since(m.begun), m.transit)
 	m.topTransit = max(m.topTransit, m.transit)
 }
 
