@@ -165,7 +165,7 @@ func TestAggregatorNoticesLostPieces(t *testing.T) {
 	pieces, err := b.compile(t.Context(), []*job{{task: task}}, nil)
 	require.NoError(t, err)
 	a := &aggregation{b: b, jobs: map[*job]struct{}{}}
-	require.NoError(t, a.take(t.Context(), outcome{piece: pieces[1], result: 1}))
+	require.NoError(t, a.take(t.Context(), outcome{piece: pieces[1], result: fakeResult(1)}))
 	require.ErrorIs(t, a.complete(t.Context()), stage.ErrDone)
 	r := w.meter.Report("")
 	require.Equal(t, 1, r.ShardsFailed)

@@ -32,6 +32,8 @@ type Meter struct {
 	failures   []Failure
 	listErrors int
 	connected  int
+	shardBytes int64 // that owners hold
+	topShards  int64
 	inFlight   curve // of slots
 	inTransit  curve
 }
@@ -205,6 +207,14 @@ func (m *Meter) slotTaken(p *piece) {
 	p.inSlot = true
 	m.change(0, 1, 0, 0)
 	m.note(traceLine{Event: "slot_taken", Shard: p.job.task.Shard, Snapshot: p.name()})
+}
+
+// shardGrew is told of memory that shards under construction hold: more of it, or less.
+func (m *Meter) shardGrew(n int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.shardBytes += n
+	m.topShards = max(m.topShards, m.shardBytes)
 }
 
 // connectionOpened is told of a connection to the store that is being made.

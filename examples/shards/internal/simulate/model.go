@@ -90,20 +90,32 @@ func (m *Model) Fetch(ctx context.Context, task *build.Task, i int) (_ build.Res
 	if err = sleep(ctx, p.Takes); err != nil {
 		return nil, err
 	}
-	return p.Bytes, nil
+	return bytes(p.Bytes), nil
 }
 
 // Discard takes a result that nobody will ingest.
-func (m *Model) Discard(r build.Result) { m.meter.Transit(-r.(int64)) }
+func (m *Model) Discard(r build.Result) { m.meter.Transit(-r.Bytes()) }
 
 type owner struct {
 	m     *Model
 	shard *Shard
+	bytes int64
 }
+
+// indexShare says which part of a snapshot stays in memory until its shard is persisted: its index.
+const indexShare = 50
+
+func (o *owner) Bytes() int64 { return o.bytes }
+
+// bytes is what a fetch brings.
+type bytes int64
+
+func (b bytes) Bytes() int64 { return int64(b) }
 
 // Ingest takes no time: workers have compressed already.
 func (o *owner) Ingest(_ int, r build.Result) error {
-	o.m.meter.Transit(-r.(int64))
+	o.m.meter.Transit(-r.Bytes())
+	o.bytes += r.Bytes() / indexShare
 	return nil
 }
 
