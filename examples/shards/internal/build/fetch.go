@@ -18,13 +18,19 @@ func (b *Build) subTask(ctx context.Context, p *piece, conn *connection) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	if conn.weighs != nil && err == nil {
+		_ = conn.weighs(result.Bytes()) // ended: the run is over
+	}
 	told := p.job.call(ctx, func(context.Context) error { return b.answered(p, result, err) })
 	b.Meter.slotFreed(p, err)
 	return told
 }
 
 // connection is what somebody who fetches pieces has to the store. It is made with the first of them.
-type connection struct{ open bool }
+type connection struct {
+	open   bool
+	weighs func(bytes int64) error // corrects what the piece at hand weighs; nil without budget
+}
 
 // connect makes a connection, unless there is one.
 func (b *Build) connect(ctx context.Context, conn *connection) {
