@@ -159,6 +159,8 @@ func (r *run[In, Out]) answerLeft() {
 			r.bringBack()
 		case msgHandBack:
 			r.takeBack(m.sub.typed.(*edge[Out]), m.arg.([]Out))
+		case msgRecheck:
+			r.hadConsumer = true // for the next run
 		}
 	}
 }
@@ -272,7 +274,7 @@ func (r *run[In, Out]) finalize() {
 	}
 	r.h.tellEnd()
 	for _, late := range r.over {
-		late.deliver(message[Out]{kind: msgRefused, sub: &late.Subscription, arg: errRunOver})
+		late.inbox.Post(message[Out]{kind: msgRefused, sub: &late.Subscription, arg: errRunOver})
 	}
 	r.profile.end()
 	close(r.done)

@@ -13,6 +13,7 @@ import (
 type partitionDispatcher[T any, K comparable] struct {
 	key        func(T) (T, K, bool)
 	partitions []*partition[T]
+	keys       []K // of partitions
 	byKey      map[K]*partition[T]
 	subs       map[SubID]*partition[T]
 	limit      int // of a queue without owner
@@ -32,6 +33,7 @@ type partition[T any] struct {
 	owners int
 	queue  *buffer.Buffer[T, *partitionMark]
 	batch  []T  // of the dispatch in progress
+	usual  int  // how many events the last one had
 	isDue  bool // is in due
 
 	// what of it is in the sums
@@ -96,7 +98,7 @@ func PartitionWith[T any, K comparable](split func(event T) (changed T, key K, k
 			}
 			p = &partition[T]{subs: newDemandDispatcher[T](), queue: buffer.New[T, *partitionMark](-1, d.keep)}
 			d.byKey[k] = p
-			d.partitions = append(d.partitions, p)
+			d.partitions, d.keys = append(d.partitions, p), append(d.keys, k)
 		}
 		return d, nil
 	}
@@ -204,33 +206,16 @@ func (d *partitionDispatcher[T, K]) Dispatch(events []T, out Outlet[T]) (rest []
 
 // share deals out as many events as there is demand for, and returns the others.
 func (d *partitionDispatcher[T, K]) share(events []T, out Outlet[T]) (rest []T) {
-	live := d.Live()
-	taken, dropped := 0, 0
-	var fault error
-	for taken < len(events) && live > 0 {
-		event, p, err := d.split(events[taken])
-		taken++
-		if p == nil {
-			dropped++
-			if fault == nil {
-				fault = err
-			}
-			continue
-		}
-		if len(p.batch) == 0 {
-			d.touched = append(d.touched, p)
-		}
-		p.batch = append(p.batch, event)
-		if p.owners > 0 {
-			live--
-		}
+	s := split{live: d.Live()}
+	for s.taken < len(events) && s.live > 0 {
+		d.split(events, &s)
 	}
-	if dropped > 0 {
-		out.Dropped(dropped, fault)
+	if s.dropped > 0 {
+		out.Dropped(s.dropped, s.fault)
 	}
 	for _, p := range d.touched {
 		batch := slices.Clip(p.batch)
-		p.batch = nil
+		p.batch, p.usual = nil, len(batch)
 		if p.queue.Len() == 0 && p.queue.Marks() == 0 {
 			batch = p.subs.Dispatch(batch, out)
 		}
@@ -240,24 +225,69 @@ func (d *partitionDispatcher[T, K]) share(events []T, out Outlet[T]) (rest []T) 
 	}
 	clear(d.touched)
 	d.touched = d.touched[:0]
-	return events[taken:]
+	return events[s.taken:]
 }
 
-// split asks the user's function about one event; no partition: it is for nobody, with an error if that is a fault.
-func (d *partitionDispatcher[T, K]) split(event T) (_ T, p *partition[T], err error) {
-	defer func() {
+// split is how far a share has come.
+type split struct {
+	taken   int   // of the events
+	live    int64 // what there is demand for still
+	dropped int
+	fault   error // why the first of those was dropped that was not to be
+}
+
+func (s *split) drop(fault error) {
+	s.dropped++
+	if s.fault == nil {
+		s.fault = fault
+	}
+}
+
+// split asks the user's function about events and collects them by partition, until there is no demand, or the
+// function panics: then that event is for nobody.
+func (d *partitionDispatcher[T, K]) split(events []T, s *split) {
+	defer func() { // once for all of them
 		if v := recover(); v != nil {
-			p, err = nil, fmt.Errorf("stage: PartitionBy: the key function panicked: %v", v)
+			s.drop(fmt.Errorf("stage: PartitionBy: the key function panicked: %v", v))
 		}
 	}()
-	changed, key, keep := d.key(event)
-	if !keep {
-		return changed, nil, nil
+	for s.taken < len(events) && s.live > 0 {
+		s.taken++
+		event, key, keep := d.key(events[s.taken-1])
+		if !keep {
+			s.drop(nil)
+			continue
+		}
+		p := d.of(key)
+		if p == nil {
+			s.drop(fmt.Errorf("stage: PartitionBy: there is no partition %v", key))
+			continue
+		}
+		if len(p.batch) == 0 {
+			d.touched = append(d.touched, p)
+			p.batch = make([]T, 0, min(p.usual, len(events)-s.taken+1))
+		}
+		p.batch = append(p.batch, event)
+		if p.owners > 0 {
+			s.live--
+		}
 	}
-	if p = d.byKey[key]; p == nil {
-		err = fmt.Errorf("stage: PartitionBy: there is no partition %v", key)
+}
+
+// fewKeys is up to how many keys comparing with each is faster than a map.
+const fewKeys = 8
+
+// of returns the partition of a key, or nil; like find, and may panic.
+func (d *partitionDispatcher[T, K]) of(key K) *partition[T] {
+	if len(d.keys) > fewKeys {
+		return d.byKey[key]
 	}
-	return changed, p, err
+	for i, k := range d.keys {
+		if k == key {
+			return d.partitions[i]
+		}
+	}
+	return nil
 }
 
 // trim bounds the queue of a partition without subscriber. Marks keep their place.

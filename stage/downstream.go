@@ -55,6 +55,8 @@ type outlet[Out any] struct {
 	fedAll  bool        // the feed has nothing more
 	news    bool        // the feed has something to say
 
+	asUpstream upstream // this run, for the subscriptions to it; read-only
+
 	hadConsumer  bool         // has had a subscriber, or was left by those of an earlier run
 	servedBefore bool         // an earlier run in the same call of Run had subscribers
 	admitting    *edge[Out]   // OnConsumer is being asked about it
@@ -70,7 +72,7 @@ type outlet[Out any] struct {
 
 // serve posts a subscription to this run. It is called by consumers, on their goroutines.
 func (r *run[In, Out]) serve(e *edge[Out]) bool {
-	e.up.Store(&upstream{post: r.postUp})
+	e.up.Store(&r.asUpstream)
 	return r.box.Post(message[In]{kind: msgSubscribe, sub: &e.Subscription, arg: e})
 }
 
@@ -368,5 +370,5 @@ func (r *run[In, Out]) tell(e *edge[Out], k kind, n int64, arg any) {
 		}
 		r.observe(m)
 	}
-	e.deliver(message[Out]{kind: k, sub: &e.Subscription, n: n, arg: arg})
+	e.inbox.Post(message[Out]{kind: k, sub: &e.Subscription, n: n, arg: arg})
 }

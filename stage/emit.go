@@ -31,6 +31,7 @@ type rejection struct {
 func (r *run[In, Out]) openOutlet() {
 	r.buf = buffer.New[Out, *call[Out]](r.h.conf.bufferSize, r.h.conf.bufferKeep)
 	r.edges = map[SubID]*edge[Out]{}
+	r.asUpstream = r
 	r.accumulating = r.h.conf.accumulating
 	r.forwarding.Store(!r.accumulating)
 	r.disp = newDemandDispatcher[Out]()
@@ -146,8 +147,12 @@ func (r *run[In, Out]) account(taken, queuedBefore, subscribers int) {
 	o.copies = 0
 	dispatched := int64(taken + queuedBefore - r.inQueues() - o.dropped - len(o.discarded))
 	r.dispatched.Add(dispatched)
-	r.dropped.Add(int64(o.dropped))
-	r.discarded.Add(int64(len(o.discarded)))
+	if o.dropped > 0 {
+		r.dropped.Add(int64(o.dropped))
+	}
+	if len(o.discarded) > 0 {
+		r.discarded.Add(int64(len(o.discarded)))
+	}
 	o.dropped = 0
 	if r.multicast {
 		r.copies.Add(dispatched * int64(subscribers))
@@ -205,7 +210,7 @@ func (r *run[In, Out]) Send(id SubID, events []Out) {
 	if r.observing() {
 		r.observe(Message{Kind: MessageEvents, From: r.name(), To: e.Consumer(), Sub: &e.Subscription, N: n, Events: events})
 	}
-	if !e.deliver(message[Out]{kind: msgEvents, sub: &e.Subscription, events: events}) {
+	if !e.inbox.Post(message[Out]{kind: msgEvents, sub: &e.Subscription, events: events}) {
 		e.Subscription.refused.Add(n)
 		r.outcome.refused = append(r.outcome.refused, refusal[Out]{e, events})
 	}

@@ -11,7 +11,7 @@ func Stray(to, about *Subscription, k int, n int64, reason error) bool {
 		return false
 	}
 	kinds := []kind{msgAsk, msgCancel, msgBegunAll}
-	return up.post(kinds[k%len(kinds)], about, n, reason)
+	return (*up).postUp(kinds[k%len(kinds)], about, n, reason)
 }
 
 // Belated posts to the consumer of a subscription that has ended, as the consumer knows, what a producer might still say.
@@ -24,5 +24,5 @@ func Belated(about *Subscription, k int, reason error) bool {
 	if m.kind == msgProducerDown {
 		m.arg = &ending{reason: reason}
 	}
-	return e.deliver(m)
+	return e.inbox.Post(m)
 }

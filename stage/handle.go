@@ -27,9 +27,9 @@ type handle struct {
 	ended     *ending    // guarded by mu: how the last run ended; nil while running
 	endedIn   runID      // guarded by mu: what it was part of
 	faults    []error    // guarded by mu: wiring that Run has to report
-	last      Stats      // guarded by mu: of the last run, when it has ended
+	last      *Stats     // guarded by mu: of the last run that has ended; nil for none
 	watchers  []func()   // guarded by mu: told when a run has ended
-	earlier   Earlier    // guarded by mu: the sum over the runs before the last
+	earlier   *Earlier   // guarded by mu: the sum over the runs before the last; nil for none. What it points to stays
 
 	tenure  *tenure                 // guarded by mu: what a supervisor says of the last run; nil for none
 	waiters interface{ forsaken() } // of a stage that emits: its outPort; set by the constructor, read-only after
@@ -138,7 +138,10 @@ func (h *handle) Stats() Stats {
 	if h.run != nil {
 		return h.run.stats()
 	}
-	s := h.last // as it was when the run ended; State is StateNotRun if there was none
+	var s Stats // StateNotRun
+	if h.last != nil {
+		s = *h.last // as it was when the run ended
+	}
 	s.At = time.Now()
 	s.Stage, s.Kind, s.Runs = h.conf.name, h.kind, h.runs
 	h.stuck.show(&s)
@@ -209,9 +212,15 @@ func (h *handle) open(ctx context.Context, s *scope) (controller, error) {
 	h.runs++
 	h.begins.Add(1)
 	h.completed, h.ended, h.endedIn = false, nil, nil
-	last := h.last
-	h.stuck.show(&last)
-	h.earlier.add(last)
+	if h.last != nil {
+		last, sum := *h.last, Earlier{}
+		h.stuck.show(&last)
+		if h.earlier != nil {
+			sum = *h.earlier
+		}
+		sum.add(last)
+		h.earlier = &sum
+	}
 	h.tenure = s.tenure
 	h.returning.Store(false)
 	h.run = h.newRun(ctx, s)
@@ -226,7 +235,7 @@ func (h *handle) closed(final Stats, e *ending, in runID) {
 }
 
 func (h *handle) closedLocked(final Stats, e *ending, in runID) {
-	h.run, h.completed, h.last = nil, e.completed, final
+	h.run, h.completed, h.last = nil, e.completed, &final
 	h.ended, h.endedIn = e, in
 	h.returning.Store(h.comesBackLocked(nil))
 	h.ends.Add(1)

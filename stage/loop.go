@@ -45,7 +45,7 @@ type run[In, Out any] struct {
 	box mailbox.Box[message[In]]
 	def definition[In, Out]
 
-	earlier Earlier // the runs before this one; read-only
+	earlier *Earlier // the runs before this one; nil for none; read-only
 
 	batch []message[In] // taken from the mailbox, worked from next on
 	next  int
@@ -140,11 +140,8 @@ func (r *run[In, Out]) step() {
 
 // take gets what the mailbox has. If there is nothing it waits for the bell, and returns false.
 func (r *run[In, Out]) take() bool {
-	r.batch, r.next = r.box.Take(r.batch), 0
-	if len(r.batch) > 0 {
-		r.turn()
-		return true
-	}
+	clear(r.batch) // they are handled: do not keep alive what they point to while it waits
+	r.batch, r.next = r.batch[:0], 0
 	if !r.again {
 		r.park()
 	}
@@ -161,17 +158,17 @@ func (r *run[In, Out]) take() bool {
 // park waits for the bell, the poll timer or the channel of FromChannel. Nothing else blocks a running
 // stage but the functions of its user. The mailbox comes first.
 func (r *run[In, Out]) park() {
+	select {
+	case <-r.box.Bell():
+		return
+	default:
+	}
 	r.rest(r.waits())
 	r.publishOwed()
 	wanted := r.parkOn()
 	if r.timer == nil && wanted == nil {
 		<-r.box.Bell()
 		return
-	}
-	select {
-	case <-r.box.Bell():
-		return
-	default:
 	}
 	var tick <-chan time.Time
 	if r.timer != nil {

@@ -128,9 +128,9 @@ func (p *outPort[T]) inVain() (vain []*edge[T]) {
 func (p *outPort[T]) tellWaiting(vain []*edge[T], e *ending) {
 	for _, w := range vain {
 		if e.completed {
-			w.deliver(message[T]{kind: msgComplete, sub: &w.Subscription})
+			w.inbox.Post(message[T]{kind: msgComplete, sub: &w.Subscription})
 		} else {
-			w.deliver(message[T]{kind: msgProducerDown, sub: &w.Subscription, arg: e})
+			w.inbox.Post(message[T]{kind: msgProducerDown, sub: &w.Subscription, arg: e})
 		}
 	}
 }

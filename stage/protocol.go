@@ -3,6 +3,8 @@ package stage
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/go-genstage/genstage/internal/mailbox"
 )
 
 // The messages that cross between stages, and the two sides of a subscription that they cross
@@ -83,12 +85,12 @@ type message[In any] struct {
 type edge[T any] struct {
 	Subscription
 
-	source  *outPort[T]           // set before the edge is shared
-	deliver func(message[T]) bool // posts to the consumer's mailbox; set before the edge is shared
-	in      runID                 // what the consumer's run is part of; set before the edge is shared
-	waits   bool                  // may wait for the producer to run; set before the edge is shared
-	kept    *tenure               // what a supervisor says of the consumer; set before the edge is shared
-	until   bool                  // waits for a first run, or as long as a supervisor will run the producer again; set before the edge is shared
+	source *outPort[T]              // set before the edge is shared
+	inbox  *mailbox.Box[message[T]] // of the consumer; set before the edge is shared
+	in     runID                    // what the consumer's run is part of; set before the edge is shared
+	waits  bool                     // may wait for the producer to run; set before the edge is shared
+	kept   *tenure                  // what a supervisor says of the consumer; set before the edge is shared
+	until  bool                     // waits for a first run, or as long as a supervisor will run the producer again; set before the edge is shared
 
 	// owned by the consumer's goroutine
 	counted  bool   // the pipeline's start waits for its answer

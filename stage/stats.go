@@ -155,7 +155,9 @@ func (r *run[In, Out]) stats() Stats {
 		Stage: r.name(), Kind: r.h.kind, Running: r.running.Load(), Runs: r.number, At: time.Now(),
 		Callback:     r.inProgressNow(),
 		WaitingTells: r.tells.Load(),
-		Earlier:      r.earlier,
+	}
+	if r.earlier != nil {
+		s.Earlier = *r.earlier
 	}
 	if r.kids != nil {
 		s.Children, s.OldestChild = r.kids.counts()

@@ -65,8 +65,8 @@ const (
 )
 
 // upstream is what a subscription knows of the producer's run.
-type upstream struct {
-	post func(k kind, sub *Subscription, n int64, arg any) bool
+type upstream interface {
+	postUp(k kind, sub *Subscription, n int64, arg any) bool
 }
 
 // consumerEnd is what a subscription knows of the consumer's run.
@@ -182,7 +182,7 @@ func (s *Subscription) cancel(reason error) {
 // post sends a message to the producer's run; false if there is none any more.
 func (s *Subscription) post(k kind, n int64, arg any) bool {
 	up := s.up.Load()
-	return up != nil && up.post(k, s, n, arg)
+	return up != nil && (*up).postUp(k, s, n, arg)
 }
 
 // SetDemand changes max and min demand of an automatic subscription while it runs. It applies from the

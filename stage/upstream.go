@@ -94,7 +94,7 @@ func (r *run[In, Out]) checkConnected() {
 
 // newEdge makes one subscription of this run.
 func (r *run[In, Out]) newEdge(d declaration[In]) *edge[In] {
-	e := &edge[In]{source: d.source, request: d.request, deliver: r.box.Post, told: -1, begun: -1}
+	e := &edge[In]{source: d.source, request: d.request, inbox: &r.box, told: -1, begun: -1}
 	e.request.Consumer, e.in, e.kept = r.h, r.scope.id(), r.scope.tenure
 	e.site, e.index = d.site, d.index
 	e.options, e.producer, e.consumer, e.typed = d.options, d.source.h, r, e

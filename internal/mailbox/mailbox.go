@@ -5,10 +5,7 @@
 // the reader itself gave, and that is decided elsewhere.
 package mailbox
 
-import (
-	"sync"
-	"sync/atomic"
-)
+import "sync"
 
 // keptStorage is the capacity from which Take lets go of storage that was
 // mostly empty, so that one burst does not hold its memory for ever.
@@ -20,23 +17,21 @@ const keptStorage = 1024
 //
 //	var batch []M
 //	for {
+//		<-box.Bell()
 //		batch = box.Take(batch)
 //		for _, m := range batch {
 //			handle(m)
-//		}
-//		if len(batch) == 0 {
-//			<-box.Bell()
 //		}
 //	}
 //
 // The zero Box must be given a bell by [Box.Init] before it is used. A Box is
 // embedded by value and must not be copied.
 type Box[M any] struct {
-	bell  chan struct{} // made by Init, read-only after
-	wakes atomic.Uint64
+	bell chan struct{} // made by Init, read-only after
 
 	mu     sync.Mutex // guards what follows; never held across a send
 	queue  []M
+	wakes  uint64
 	closed bool
 }
 
@@ -57,12 +52,15 @@ func (b *Box[M]) Post(m M) bool {
 	}
 	b.queue = append(b.queue, m)
 	first := len(b.queue) == 1
+	if first && len(b.bell) == 0 {
+		b.wakes++
+	}
 	b.mu.Unlock()
 	// Only the message that ends emptiness rings: those behind it are seen by
 	// the same Take. If the reader takes it before the bell rings, the bell
 	// brings one Take that finds nothing; a message is never left without one.
-	if first && b.ring() {
-		b.wakes.Add(1)
+	if first {
+		b.Ring()
 	}
 	return true
 }
@@ -70,16 +68,9 @@ func (b *Box[M]) Post(m M) bool {
 // Ring wakes the reader without a message. It never blocks; rings that the
 // reader has not answered yet are one. Safe for concurrent use.
 func (b *Box[M]) Ring() {
-	b.ring()
-}
-
-// ring reports whether the bell was silent before.
-func (b *Box[M]) ring() bool {
 	select {
 	case b.bell <- struct{}{}:
-		return true
 	default:
-		return false
 	}
 }
 
@@ -129,9 +120,11 @@ func (b *Box[M]) Len() int {
 	return len(b.queue)
 }
 
-// Wakes returns how often [Box.Post] rang a silent bell: at most once for each
-// posted message, and once for all those posted while the reader was not yet
-// back. Safe for concurrent use.
+// Wakes returns how often a message was posted that a silent bell had to be rung
+// for: at most once for each message, and once for all those posted while the
+// reader was not yet back. Safe for concurrent use.
 func (b *Box[M]) Wakes() uint64 {
-	return b.wakes.Load()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.wakes
 }

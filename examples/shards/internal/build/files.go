@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 	"sync"
 	"time"
 
@@ -84,7 +85,7 @@ func (f *Files) Plan(ctx context.Context, shard string) (*Task, error) {
 	task := &Task{Shard: shard, Listing: fingerprint(listing), Reused: len(d.Keep), Reason: d.Reason, Detail: detail{d, newest(listing), tags}}
 	for _, s := range d.Missing {
 		task.Snapshots = append(task.Snapshots, s.Name)
-		task.Sizes = append(task.Sizes, s.Size)
+		task.Sizes = append(task.Sizes, decodedSize(s))
 	}
 	return task, nil
 }
@@ -104,6 +105,17 @@ func newest(listing []store.Snapshot) string {
 		return ""
 	}
 	return listing[len(listing)-1].Name
+}
+
+// zipped is how many times its size a compressed snapshot is taken to have decoded, until it is known.
+const zipped = 5
+
+// decodedSize is what a snapshot is taken to be in memory.
+func decodedSize(s store.Snapshot) int64 {
+	if strings.HasSuffix(s.Name, ".gz") {
+		return max(1, zipped*s.Size)
+	}
+	return max(1, s.Size)
 }
 
 // manifest returns that of a shard's file; nil if there is no file, or a damaged one.
@@ -165,6 +177,9 @@ type fetched struct {
 	values      []shardfile.Value
 	raw, stored int64
 }
+
+// Bytes returns the size of the values before they were compressed.
+func (r *fetched) Bytes() int64 { return r.raw }
 
 // Fetch reads, decodes and compresses a snapshot. If the newest one of its shard is truncated, or not the size any more that it
 // was listed with, it may still be being written: see [MayNotBeReady].
@@ -260,6 +275,8 @@ func (o *fileOwner) Ingest(i int, result Result) error {
 	o.files.Meter.Values(r.raw, r.stored)
 	return nil
 }
+
+func (o *fileOwner) Bytes() int64 { return o.builder.IndexBytes() }
 
 func (o *fileOwner) Persist(ctx context.Context) error {
 	_, err := o.builder.Persist(ctx)

@@ -42,6 +42,10 @@ func RetryAfter(err error) time.Duration {
 	return 0
 }
 
+// LongestWait is how long a slot waits for a store that asks to be left alone. If it asks for longer, that ends the try, and
+// there is no other.
+const LongestWait = time.Minute
+
 // Pause returns how long to wait after failure n, from 0, of something with this name: 100 ms doubling to 5 s, less up to a
 // half by the seed and the name, so that many which fail together don't come back together.
 func Pause(seed uint64, name string, n int) time.Duration {
@@ -56,7 +60,8 @@ const resumes = 5
 
 // OpenResuming is s.Open from the first byte on, but when the body breaks in the middle, or ends before the listed size, it is
 // opened again from there: up to five times, each after a [Pause] and what the store asked for. What does not open at all, and
-// what is [Permanent], is not tried again. Reading blocks while it waits, and ends with ctx. The body is a [Summed].
+// what is [Permanent] or asks for more than [LongestWait], is not tried again. Reading blocks while it waits, and ends with ctx.
+// The body is a [Summed].
 func OpenResuming(ctx context.Context, s Store, shard string, snap Snapshot, seed uint64) (io.ReadCloser, error) {
 	body, err := s.Open(ctx, shard, snap, 0)
 	if err != nil {
@@ -109,7 +114,7 @@ func (r *resuming) resume(err error) error {
 			r.body.Close() // it is broken already
 			r.body = nil
 		}
-		if r.breaks == resumes || r.ctx.Err() != nil || Permanent(err) {
+		if r.breaks == resumes || r.ctx.Err() != nil || Permanent(err) || RetryAfter(err) > LongestWait {
 			if _, named := errors.AsType[*Error](err); named {
 				return err
 			}
