@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-genstage/genstage/internal/testkit"
 	"github.com/go-genstage/genstage/stage"
 	"github.com/stretchr/testify/require"
 )
@@ -44,6 +45,7 @@ func TestStuckInEveryCallback(t *testing.T) {
 		"panics":  func() error { panic("late") },
 		"exits":   func() error { runtime.Goexit(); return nil },
 	}
+	testkit.Report(t, "T23", len(places)*len(endings))
 	for _, p := range places {
 		for name, end := range endings {
 			t.Run(fmt.Sprintf("%s/%s %v, %s", p.kind, p.name, p.observe, name), func(t *testing.T) {
@@ -112,6 +114,14 @@ func (p place) apart() int64 {
 // What an abandoned callback returns goes nowhere, and neither do its asks; the batch in its hand is late, what
 // was behind that goes back, what was held is lost.
 func TestLateResults(t *testing.T) {
+	counts := []int{0, 1, 7, 1000}
+	for _, results := range counts {
+		lateResults(t, results)
+	}
+	testkit.Report(t, "T24", len(counts))
+}
+
+func lateResults(t *testing.T, results int) {
 	bubble(t, func(t *testing.T) {
 		release := make(chan struct{})
 		given := silent(stage.Name("source"))
@@ -125,7 +135,7 @@ func TestLateResults(t *testing.T) {
 			}
 			<-release
 			late = []error{ctx.Err(), sub.Ask(3), sub.Hold(1), sub.Release(1), sub.Cancel(nil), sub.Tell(func(context.Context) error { return nil })}
-			return make([]int, 7), nil
+			return make([]int, results), nil
 		}, stage.Name("middle"), stage.OnSubscribe(func(_ context.Context, sub *stage.Subscription) error { return sub.Ask(20) }))
 		middle.SubscribeTo(given, stage.Manual())
 		middle.OnCancel(func(context.Context, *stage.Subscription, stage.Cancellation) ([]int, error) { panic("not called") })
@@ -156,7 +166,7 @@ func TestLateResults(t *testing.T) {
 			require.ErrorIs(t, late[i+1], want, "call %d of the callback that came late", i)
 		}
 		after := middle.Stats()
-		require.EqualValues(t, 7, after.Output.LateResults)
+		require.EqualValues(t, results, after.Output.LateResults)
 		require.Empty(t, after.Stuck)
 		after.Output.LateResults, before.Stuck = 0, nil
 		require.Equal(t, stage.StateStuck, before.State.Kind)
@@ -267,6 +277,7 @@ func TestOnTerminateHasItsOwnGrace(t *testing.T) {
 
 // The deadline of Stop aborts: Stop says at once who has not returned, Run when Grace is over.
 func TestStopNamesTheStuck(t *testing.T) {
+	testkit.Report(t, "T23", 1)
 	bubble(t, func(t *testing.T) {
 		release := make(chan struct{})
 		source := stage.FromSlice(upTo(10))
@@ -568,6 +579,7 @@ func TestGraceOutOfRange(t *testing.T) {
 
 // In real time: a callback that never looks at its context, and never parks.
 func TestBusyCallback(t *testing.T) {
+	testkit.Report(t, "T23", 1)
 	var enough atomic.Bool
 	defer enough.Store(true)
 	source := stage.FromSlice(upTo(100))

@@ -159,6 +159,8 @@ func (r *run[In, Out]) answerLeft() {
 			r.bringBack()
 		case msgHandBack:
 			r.takeBack(m.sub.typed.(*edge[Out]), m.arg.([]Out))
+		case msgRecheck:
+			r.hadConsumer = true // for the next run
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-genstage/genstage/internal/testkit"
 	"github.com/go-genstage/genstage/stage"
 	"github.com/stretchr/testify/require"
 )
@@ -31,12 +32,14 @@ func (r *roundTrip) run(ctx context.Context) error {
 }
 
 func TestRingThroughEveryHook(t *testing.T) {
-	for name, wants := range map[string]error{
+	hooks := map[string]error{
 		"OnInit": stage.ErrCallCycle, "OnSubscribe": stage.ErrCallCycle, "OnConsumer": stage.ErrCallCycle,
 		"OnConsumerGone": stage.ErrCallCycle, "OnCancel": stage.ErrCallCycle, "OnComplete": stage.ErrCallCycle,
 		"OnTerminate": stage.ErrCallCycle, "start": stage.ErrCallCycle, "OnDeadLetter": stage.ErrCallCycle,
 		"child": nil, // it is not the stage: the stage may be called
-	} {
+	}
+	testkit.Report(t, "T28", len(hooks))
+	for name, wants := range hooks {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				other := newSink(0)
@@ -112,6 +115,7 @@ func TestRingThroughEveryHook(t *testing.T) {
 
 // Without the context of its callbacks a ring is not seen. It lasts until somebody aborts: then Grace ends it.
 func TestRingThatNobodySees(t *testing.T) {
+	testkit.Report(t, "T28", 1)
 	bubble(t, func(t *testing.T) {
 		a, b := newSink(0, stage.Name("a")), newSink(0, stage.Name("b"))
 		pipeline := stage.NewPipeline(a, b)

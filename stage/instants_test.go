@@ -186,7 +186,7 @@ func TestAbortAtRandomInstants(t *testing.T) {
 // A consumer that crashes loses the batch in hand, and no more: what it had not begun reaches the
 // other one, in order but for what was handed back, and the finite source completes.
 func TestCrashAtRandomInstants(t *testing.T) {
-	for seed := range seeds(t, 1000) {
+	for seed := range counted(t, "B25", 1000, 50_000) {
 		bubble(t, func(t *testing.T) {
 			defer reportSeed(t, seed)
 			rng := rand.New(rand.NewPCG(seed, 4))

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-genstage/genstage/internal/testkit"
 	"github.com/go-genstage/genstage/stage"
 	"github.com/stretchr/testify/require"
 )
@@ -308,6 +309,7 @@ func TestInnerPipelineStops(t *testing.T) {
 func TestContextEnds(t *testing.T) {
 	because := errors.New("because")
 	places := []string{"before", "OnInit", "OnSubscribe", "demand", "events", "OnTerminate", "waiting", "Do", "idle"}
+	testkit.Report(t, "T35", 2*len(places))
 	for _, obeys := range []bool{true, false} {
 		for _, place := range places {
 			name := place

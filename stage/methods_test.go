@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-genstage/genstage/internal/testkit"
 	"github.com/go-genstage/genstage/stage"
 	"github.com/stretchr/testify/require"
 )
@@ -216,6 +217,8 @@ var states = map[string]func(t *testing.T, s stage.Stage, release chan struct{})
 }
 
 func TestEveryMethodInEveryState(t *testing.T) {
+	cells := 0
+	defer func() { testkit.Report(t, "T36", cells) }()
 	for name, s := range specimens {
 		if s.make == nil {
 			continue
@@ -224,6 +227,7 @@ func TestEveryMethodInEveryState(t *testing.T) {
 		for state, enter := range states {
 			for i := range typ.NumMethod() {
 				method := typ.Method(i).Name
+				cells++
 				t.Run(name+"/"+state+"/"+method, func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						release := make(chan struct{})
@@ -269,6 +273,7 @@ func TestEveryMethodInEveryState(t *testing.T) {
 
 // A subscription of a run that has ended in any way.
 func TestEveryMethodOfASubscription(t *testing.T) {
+	testkit.Report(t, "T36", 6*reflect.TypeFor[*stage.Subscription]().NumMethod())
 	for _, state := range []string{"ended", "aborted", "abandoned"} {
 		for _, manual := range []bool{false, true} {
 			typ := reflect.TypeFor[*stage.Subscription]()

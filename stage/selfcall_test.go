@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-genstage/genstage/internal/testkit"
 	"github.com/go-genstage/genstage/stage"
 	"github.com/stretchr/testify/require"
 )
@@ -46,6 +47,7 @@ func (v *victim) selfCalls(ctx context.Context, sub *stage.Subscription) error {
 }
 
 func TestSelfCall(t *testing.T) {
+	testkit.Report(t, "T27", 2*len(places))
 	for _, p := range places {
 		for _, own := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s/%s %v, own context: %v", p.kind, p.name, p.observe, own), func(t *testing.T) {
@@ -153,6 +155,7 @@ func ring(n int) []*stage.Consumer[int] {
 }
 
 func TestRingOfDo(t *testing.T) {
+	testkit.Report(t, "T28", 3)
 	for _, n := range []int{2, 3, 10} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -189,8 +192,10 @@ func TestRingOfDo(t *testing.T) {
 
 // All wait at the same time, each for the next: exactly one of them is told, and the rest go on.
 func TestRingOfDoAtTheSameTime(t *testing.T) {
+	rounds := testkit.Rounds(300, 3000)
+	testkit.Report(t, "T28", 3*rounds)
 	for _, n := range []int{2, 3, 10} {
-		for range 50 {
+		for range rounds {
 			bubble(t, func(t *testing.T) {
 				all := ring(n)
 				var runs []*started

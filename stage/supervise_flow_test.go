@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-genstage/genstage/internal/testkit"
 	"github.com/go-genstage/genstage/stage"
 	"github.com/stretchr/testify/require"
 )
@@ -23,11 +24,7 @@ var modesThatGoOn = []stage.CancelMode{stage.CancelTransient, stage.CancelTempor
 // A finite source with two consumers, one of which crashes at a random point and is started again: the batch in hand
 // is lost, everything else arrives exactly once.
 func TestSupervisorLosesTheBatchInHand(t *testing.T) {
-	seeds := uint64(1000)
-	if testing.Short() || raceEnabled {
-		seeds = 100
-	}
-	for seed := range seeds {
+	for seed := range counted(t, "B25", 1000, 50_000) {
 		synctest.Test(t, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 1))
 			const n = 200
@@ -136,12 +133,15 @@ func TestSupervisorGivesUpAConsumerThatASourceWaitsFor(t *testing.T) {
 
 // A consumer outside, that outlives its producer, gets its subscription back; in a pipeline, and alone.
 func TestSupervisorSubscriptionsOfOutsidersComeBack(t *testing.T) {
+	cells := 0
+	defer func() { testkit.Report(t, "T43", cells) }()
 	for _, alone := range []bool{false, true} {
 		for _, ending := range []string{"fails", "is restarted along"} {
 			for _, mode := range modesThatGoOn {
 				if mode == stage.CancelTransient && ending == "fails" {
 					continue // it ends with it
 				}
+				cells++
 				bubble(t, func(t *testing.T) {
 					var d diary
 					first := d.idler("first")
@@ -220,6 +220,7 @@ func TestSupervisorOutsiderOfAProducerThatIsGivenUp(t *testing.T) {
 
 // A consumer that runs alone gets a temporary subscription back when its producer, alone too, is run again.
 func TestAloneSubscriptionComesBack(t *testing.T) {
+	testkit.Report(t, "T43", 3)
 	bubble(t, func(t *testing.T) {
 		source := endless()
 		sink := newSink(time.Second)
@@ -289,6 +290,7 @@ func TestSupervisorAsksAgainEachTime(t *testing.T) {
 
 // T41: a thousand members fail together: their pauses spread them out.
 func TestSupervisorSpreadsRestarts(t *testing.T) {
+	testkit.Report(t, "T41", 1000)
 	bubble(t, func(t *testing.T) {
 		const n = 1000
 		sup := stage.NewSupervisor(stage.OneForOne, quiet, stage.MaxRestarts(10*n, time.Second), stage.Backoff(10*time.Second, 10*time.Second))
@@ -521,6 +523,33 @@ func TestSupervisorOfAProducerWhoseConsumerHasGoneMeanwhile(t *testing.T) {
 		require.NoError(t, gate.Tell(func(context.Context) error { return stage.ErrDone }))
 		require.NoError(t, run.wait(t))
 		require.Equal(t, 2, source.Stats().Runs)
+		closed(t, sup)
+	})
+}
+
+// The same, while the member is in an OnInit that fails.
+func TestSupervisorOfAProducerWhoseConsumerHasGoneDuringOnInit(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		runs := 0
+		source := silent(stage.Name("source"), stage.OnInit(func(context.Context) error {
+			if runs++; runs != 2 {
+				return nil
+			}
+			time.Sleep(3 * time.Second)
+			return errBoom
+		}))
+		sup := stage.NewSupervisor(quiet, stage.OneForOne, stage.Backoff(2*time.Second, 2*time.Second))
+		sup.Add(source)
+		gate := stage.NewConsumer(func(context.Context, []int, *stage.Subscription) error { return nil }, stage.Name("gate"),
+			stage.OnInit(func(context.Context) error { source.Abort(errBoom); time.Sleep(500 * time.Millisecond); return nil }))
+		gate.SubscribeTo(source)
+		sup.Add(gate)
+		run := start(t.Context(), sup)
+		time.Sleep(3500 * time.Millisecond)
+		require.Equal(t, 2, source.Stats().Runs)
+		require.NoError(t, gate.Tell(func(context.Context) error { return stage.ErrDone }))
+		require.NoError(t, run.wait(t))
+		require.Equal(t, 3, source.Stats().Runs)
 		closed(t, sup)
 	})
 }

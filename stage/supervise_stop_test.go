@@ -8,12 +8,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-genstage/genstage/internal/testkit"
 	"github.com/go-genstage/genstage/stage"
 	"github.com/stretchr/testify/require"
 )
 
 // B21, T42: what fails while Stop drains is not started again, and Stop says so.
 func TestSupervisorStopStartsNothing(t *testing.T) {
+	testkit.Report(t, "T42", 1)
 	bubble(t, func(t *testing.T) {
 		var d diary
 		sup := stage.NewSupervisor(quiet)
@@ -72,6 +74,7 @@ func TestSupervisorStopDuringAPause(t *testing.T) {
 
 // Stop while OnInit of a restart runs: nothing behind it is started.
 func TestSupervisorStopDuringARestart(t *testing.T) {
+	testkit.Report(t, "T42", 3)
 	for _, strategy := range []stage.Strategy{stage.RestForOne, stage.OneForOne, stage.OneForAll} {
 		bubble(t, func(t *testing.T) {
 			var d diary
@@ -141,11 +144,9 @@ func TestSupervisorContextEnds(t *testing.T) {
 // B37, B38: Run, Stop and Abort at any moment, with members that fail at any moment: no hang, and when Stop or Run
 // has returned, no callback runs.
 func TestSupervisorRunAndStopStorm(t *testing.T) {
-	seeds := uint64(3000)
-	if testing.Short() || raceEnabled {
-		seeds = 300
-	}
-	for seed := range seeds {
+	seeds := testkit.Rounds(3000, 60_000)
+	testkit.Report(t, "T42", seeds)
+	for seed := range uint64(seeds) {
 		synctest.Test(t, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 37))
 			var inside atomic.Int64

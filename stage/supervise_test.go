@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-genstage/genstage/internal/testkit"
 	"github.com/go-genstage/genstage/stage"
 	"github.com/stretchr/testify/require"
 )
@@ -77,6 +78,7 @@ func (d *diary) members(sup *stage.Supervisor, n int, opts ...stage.MemberOption
 
 // T39: six children, each is killed in turn.
 func TestSupervisorStopsAndStartsAsOTP(t *testing.T) {
+	testkit.Report(t, "T39", 18)
 	const names = "abcdef"
 	list := func(sign string, of string, back bool) (all []string) {
 		for _, c := range of {
@@ -120,6 +122,7 @@ func TestSupervisorStopsAndStartsAsOTP(t *testing.T) {
 
 // T40, with stages and the bubble's clock.
 func TestSupervisorOfStagesIntensityIsExact(t *testing.T) {
+	testkit.Report(t, "T40", 2)
 	for _, c := range []struct {
 		every  time.Duration
 		deadly bool
@@ -306,6 +309,7 @@ func TestSupervisorDoesNotRestartForEver(t *testing.T) {
 
 // T42: a crash inside a restart, in OnInit: it is one more failure, and is tried again.
 func TestSupervisorOnInitFailsAtARestart(t *testing.T) {
+	testkit.Report(t, "T42", 6)
 	for _, strategy := range []stage.Strategy{stage.RestForOne, stage.OneForOne, stage.OneForAll} {
 		for _, how := range []func(){nil, func() { panic(errBoom) }} {
 			bubble(t, func(t *testing.T) {
@@ -351,6 +355,7 @@ func TestSupervisorOnInitFailsAtARestart(t *testing.T) {
 
 // A panic of OnTerminate, also of a stage that the supervisor stops, is logged, and restarted as any failure.
 func TestSupervisorOnTerminatePanics(t *testing.T) {
+	testkit.Report(t, "T42", 1)
 	bubble(t, func(t *testing.T) {
 		var d diary
 		var log strings.Builder

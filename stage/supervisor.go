@@ -335,6 +335,7 @@ func (s *Supervisor) open(ctx context.Context, parent *scope) (controller, error
 	s.mu.Unlock()
 	if err := r.open(); err != nil {
 		s.over(r)
+		close(r.done) // Stop may wait for it
 		return nil, err
 	}
 	return r, nil

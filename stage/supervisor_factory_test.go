@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-genstage/genstage/internal/testkit"
 	"github.com/go-genstage/genstage/stage"
 	"github.com/stretchr/testify/require"
 )
@@ -34,13 +35,13 @@ func TestSupervisorAddFuncHangs(t *testing.T) {
 		} {
 			t.Run(map[bool]string{true: "at the first start, ", false: "at a restart, "}[first]+name, func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
-					release, calls := make(chan struct{}), 0
+					release, calls, hangs := make(chan struct{}), 0, first
 					member := newSink(0, stage.Name("member"))
 					other := newSink(0, stage.Name("other"))
 					sup := stage.NewSupervisor(quiet, stage.OneForOne, stage.Name("sup"), stage.Grace(grace))
 					sup.Add(other)
 					sup.AddFunc(func() stage.Stage {
-						if calls++; first || calls == 2 {
+						if calls++; hangs || calls == 2 {
 							<-release
 						}
 						return member
@@ -74,7 +75,7 @@ func TestSupervisorAddFuncHangs(t *testing.T) {
 					synctest.Wait()
 					require.Empty(t, sup.Stats().Stuck)
 					require.Zero(t, member.Stats().Runs-calls+1, "what it made late is not run")
-					first = false
+					hangs = false
 					again := start(t.Context(), sup)
 					require.True(t, again.running())
 					abortAll(t, again)
@@ -104,6 +105,7 @@ func TestSupervisorLoggerHangs(t *testing.T) {
 
 // T28: a ring through a factory: it calls a stage that waits for the supervisor.
 func TestRingThroughAFactory(t *testing.T) {
+	testkit.Report(t, "T28", 1)
 	bubble(t, func(t *testing.T) {
 		outside, member := newSink(0, stage.Name("outside")), newSink(0, stage.Name("member"))
 		sup := stage.NewSupervisor(quiet, stage.Name("sup"))

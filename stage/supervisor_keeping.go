@@ -148,21 +148,38 @@ func (h *handle) expectNoMore(from *handle) {
 	}
 	h.mu.Unlock()
 	for _, src := range sources {
-		src.mu.Lock()
-		delete(src.expected, h)
-		run, _ := src.run.(interface{ recheck() })
-		if src.run == nil {
-			src.served = src.endedIn // the next run counts it as one that it had
-		}
-		src.mu.Unlock()
-		if run != nil {
-			run.recheck()
+		for !src.expectsNoMore(h) { // its run is ending, and another one has begun meanwhile
 		}
 	}
 }
 
-// recheck has the stage look whether it still has subscribers. Safe for concurrent use.
-func (r *run[In, Out]) recheck() { r.box.Post(message[In]{kind: msgRecheck}) }
+// expectsNoMore takes a consumer off those that a producer expects. It reports whether the run of the producer knows, or
+// the next one will: that counts it as a subscriber that it had.
+func (h *handle) expectsNoMore(consumer *handle) bool {
+	h.mu.Lock()
+	delete(h.expected, consumer)
+	run, _ := h.run.(interface{ recheck() bool })
+	if run == nil {
+		h.served = h.endedIn
+	}
+	h.mu.Unlock()
+	return run == nil || run.recheck()
+}
+
+// recheck has the stage look whether it still has subscribers, or the next run if this one is ending. It returns false if
+// there is a next run already. Safe for concurrent use.
+func (r *run[In, Out]) recheck() bool {
+	if r.box.Post(message[In]{kind: msgRecheck}) {
+		return true
+	}
+	r.h.mu.Lock()
+	defer r.h.mu.Unlock()
+	if r.h.run != controller(r) {
+		return false
+	}
+	r.h.served = r.scope.id()
+	return true
+}
 
 // leave is a step of the end: producers no longer expect a stage that will not come back.
 func (r *run[In, Out]) leave() {

@@ -16,6 +16,7 @@ import (
 
 // T40: failures at these seconds, with 3 restarts allowed within 5 s.
 func TestSupervisorIntensityIsExact(t *testing.T) {
+	testkit.Report(t, "T40", 8)
 	const s = time.Second
 	for _, c := range []struct {
 		name     string
@@ -255,6 +256,7 @@ func TestSupervisorBackoff(t *testing.T) {
 
 // T41: what fails together does not come back together.
 func TestSupervisorBackoffSpreads(t *testing.T) {
+	testkit.Report(t, "T41", 1000)
 	bubble(t, func(t *testing.T) {
 		var mu sync.Mutex
 		again := map[int64]int{} // restarts per 100 ms

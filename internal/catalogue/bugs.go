@@ -26,7 +26,7 @@ var bugs = []row{
 	{id: "B22", what: "grouping by time drops the last batch", tests: []string{"flow.TestB22GroupingByTimeLosesNothing", "internal/batch.TestNothingIsLostOrEmptyAtAnyPhaseOfTheTimer"}, ci: 10_000, long: 10_000, unit: "seeds"},
 	{id: "B23", what: "both success and failure", tests: []string{"flow.TestB23AnErrorInTheInstantOfTheEnd", "stage.TestAFailureIsNeverAPartialSuccess"}, ci: 10_000, long: 10_000, unit: "seeds"},
 	{id: "B24", what: "a queue is changed while it is walked", note: "there is no ordered parallel map"},
-	{id: "B25", what: "a crash loses what was prefetched", tests: []string{"stage.TestCrashAtRandomInstants", "stage.TestSupervisorLosesTheBatchInHand"}},
+	{id: "B25", what: "a crash loses what was prefetched", tests: []string{"stage.TestCrashAtRandomInstants", "stage.TestSupervisorLosesTheBatchInHand"}, ci: 2_000, long: 100_000, unit: "seeds"},
 	{id: "B26", what: "asynchronous work does not hear a cancel", tests: []string{"stage.TestCallsInFlightSeeTheAbort"}},
 	{id: "B27", what: "rings and diamonds lock up", tests: []string{"stage.TestDynamicRingsAndDuplicates"}},
 	{id: "B28", what: "a limit on groups counts those that have closed", note: "there is no limit on groups"},

@@ -37,8 +37,12 @@ func missing(rows []row) []string {
 	must("R3.", 1, 17)
 	must("R4.", 1, 2)
 	for _, r := range rows {
-		if strings.HasPrefix(r.id, "T") && len(r.tests) == 0 {
+		switch {
+		case !strings.HasPrefix(r.id, "T"):
+		case len(r.tests) == 0:
 			faults = append(faults, r.id+" has no test")
+		case r.ci == 0 || r.long == 0:
+			faults = append(faults, r.id+" has no count")
 		}
 	}
 	return faults

@@ -24,6 +24,9 @@ func TestWhatIsMissingIsFound(t *testing.T) {
 	none := append([]row{}, all...)
 	none[0].tests = nil
 	require.NotEmpty(t, missing(none), "a test")
+	none[0] = all[0]
+	none[0].ci = 0
+	require.Equal(t, []string{all[0].id + " has no count"}, missing(none))
 	require.Len(t, unknown(all, nil), testsOf(all), "tests that do not exist")
 }
 

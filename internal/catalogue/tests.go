@@ -10,10 +10,10 @@ var simulation = []row{
 	{id: "T4", what: "the same seed is the same trace", tests: []string{"internal/sim.TestTheSameSeedGivesTheSameTrace"}, ci: 300, long: 1000, unit: "seeds"},
 	{id: "T5", what: "sinks stop one by one and go on in another order", tests: []string{"internal/sim.TestCampaign"}, ci: 5_000, long: 40_000, unit: "runs"},
 	{id: "T6", what: "each dispatcher does what its naive model does", ci: 300_000, long: 3_000_000, unit: "sequences", tests: []string{"stage.TestDemandDispatcherIsTheNaiveOne", "stage.TestBroadcastDispatcherIsTheNaiveOne", "stage.TestPartitionDispatcherIsTheNaiveOne"}, note: "100,000 for each of the three; TestDispatchersOfThisModule plays the rules D1 to D7 besides"},
-	{id: "T7", what: "planted bugs are found", tests: []string{"internal/planted.TestEachBugCompiles", "internal/planted.TestHunt", "stage/stagetest.TestWhatIsPlantedIsFound"}, note: "sim -planted hunts all of them"},
+	{id: "T7", what: "planted bugs are found", tests: []string{"internal/planted.TestEachBugCompiles", "internal/planted.TestHunt", "stage/stagetest.TestWhatIsPlantedIsFound"}, note: "in CI those in the library are built, and those in dispatchers found; the long run, or sim -planted, hunts all of them", ci: 55, long: 74, unit: "bugs"},
 	{id: "T8", what: "what should happen now and then does", tests: []string{"internal/sim.TestCampaign"}, ci: 5_000, long: 40_000, unit: "runs"},
 	{id: "T9", what: "the counter of demand is linearizable", tests: []string{"stage.TestAsksAreLinearizable"}, ci: 10_000, long: 200_000, unit: "histories of 24 steps"},
-	{id: "T10", what: "a standstill is idle, starved or dead", tests: []string{"internal/sim.TestIdle", "internal/sim.TestStarved", "internal/sim.TestDeadlocked"}},
+	{id: "T10", what: "a standstill is idle, starved or dead", tests: []string{"internal/sim.TestIdle", "internal/sim.TestStarved", "internal/sim.TestDeadlocked"}, ci: 1_000, long: 10_000, unit: "standstills"},
 }
 
 var demand = []row{
@@ -32,12 +32,12 @@ var demand = []row{
 var userCode = []row{
 	{id: "T21", what: "every user function in every kind of stage fails in every way", tests: []string{"stage.TestFailureOfAStageAlone", "stage.TestFailureOfAMember", "stage.TestEveryOtherFunctionFailsInEveryWay", "stage.TestSupervisorEveryEndOfAChild"}, ci: 800, long: 800, unit: "cells"},
 	{id: "T22", what: "a poison event among ten thousand", tests: []string{"stage.TestSupervisorMaxAttempts"}, ci: 10_000, long: 10_000, unit: "events"},
-	{id: "T23", what: "a callback that never returns", tests: []string{"stage.TestBusyCallback", "stage.TestStopNamesTheStuck", "stage.TestStuckInEveryCallback"}},
-	{id: "T24", what: "the late result of an abandoned callback", tests: []string{"stage.TestLateResults"}},
+	{id: "T23", what: "a callback that never returns", tests: []string{"stage.TestBusyCallback", "stage.TestStopNamesTheStuck", "stage.TestStuckInEveryCallback"}, ci: 162, long: 162, unit: "cells"},
+	{id: "T24", what: "the late result of an abandoned callback", tests: []string{"stage.TestLateResults"}, ci: 4, long: 4, unit: "cells"},
 	{id: "T25", what: "one slow consumer among nine fast ones", tests: []string{"stage.TestASlowConsumerSlowsNobodyDown"}, ci: 1, long: 1, unit: "events", note: "five seconds of the bubble's time, with and without the slow one"},
 	{id: "T26", what: "a stuck consumer of a broadcast", tests: []string{"stage.TestAStuckConsumerOfABroadcast", "stage.TestLagDisconnect"}, ci: 2, long: 2, unit: "cells", note: "Stats shows who holds the others up; Lag detaches it"},
-	{id: "T27", what: "waiting for oneself", tests: []string{"stage.TestSelfCall"}},
-	{id: "T28", what: "rings of calls", tests: []string{"stage.TestRingOfDo", "stage.TestRingOfDoAtTheSameTime", "stage.TestRingThroughEveryHook", "stage.TestRingThatNobodySees"}},
+	{id: "T27", what: "waiting for oneself", tests: []string{"stage.TestSelfCall"}, ci: 80, long: 80, unit: "cells"},
+	{id: "T28", what: "rings of calls", tests: []string{"stage.TestRingOfDo", "stage.TestRingOfDoAtTheSameTime", "stage.TestRingThroughEveryHook", "stage.TestRingThatNobodySees", "stage.TestRingThroughAFactory"}, ci: 915, long: 9_000, unit: "rings"},
 	{id: "T29", what: "a goroutine of the user's panics", tests: []string{"stage.TestAPanicOfAGoroutineOfTheUsers"}, ci: 2, long: 2, unit: "cells", note: "there is no guarded go: results come home by Tell, which is guarded"},
 	{id: "T30", what: "a received slice is kept", tests: []string{"stage.TestKeptSlicesStayAsTheyWere", "stage.TestProducerConsumerMayReturnTheSliceItWasGiven"}, ci: 6, long: 6, unit: "cells", note: "a received slice may be kept, not modified: so it is documented"},
 }
@@ -47,15 +47,15 @@ var lifecycle = []row{
 	{id: "T32", what: "Stop at random instants of three layers", tests: []string{"stage.TestStopAtRandomInstants"}, ci: 1_000, long: 50_000, unit: "instants"},
 	{id: "T33", what: "Abort at random instants", tests: []string{"stage.TestAbortAtRandomInstants", "stage.TestAbortIsTheLastCallback"}, ci: 1_000, long: 50_000, unit: "instants"},
 	{id: "T34", what: "Stop, Abort and Run from many goroutines", tests: []string{"stage.TestStopAbortAndRunFromManyGoroutines", "stage.TestStorm"}, ci: 10_000, long: 200_000, unit: "rounds of 64"},
-	{id: "T35", what: "the context ends in each phase of a run", tests: []string{"stage.TestContextEnds"}},
-	{id: "T36", what: "every method at the wrong time", tests: []string{"stage.TestEveryMethodOfNothing", "stage.TestEveryMethodInEveryState", "stage.TestEveryMethodOfASubscription", "stage.TestBeforeRunAndAfterTheEnd", "stage.TestZeroValues"}},
+	{id: "T35", what: "the context ends in each phase of a run", tests: []string{"stage.TestContextEnds"}, ci: 18, long: 18, unit: "cells"},
+	{id: "T36", what: "every method at the wrong time", tests: []string{"stage.TestEveryMethodOfNothing", "stage.TestEveryMethodInEveryState", "stage.TestEveryMethodOfASubscription", "stage.TestBeforeRunAndAfterTheEnd", "stage.TestZeroValues"}, ci: 400, long: 400, unit: "calls"},
 	{id: "T37", what: "cancel out of order", tests: []string{"stage.TestCancelInAnyOrder", "stage.TestCrashAfterCancel"}, ci: 10_000, long: 200_000, unit: "seeds"},
 	{id: "T38", what: "Resubscribe leaves no gap", tests: []string{"stage.TestResubscribeDuringTraffic"}, ci: 5_000, long: 100_000, unit: "seeds"},
-	{id: "T39", what: "one-for-one, rest-for-one, one-for-all", tests: []string{"stage.TestSupervisorStopsAndStartsAsOTP"}},
-	{id: "T40", what: "the intensity of restarts is exact", tests: []string{"stage.TestSupervisorOfStagesIntensityIsExact", "stage.TestSupervisorIntensityIsExact"}},
-	{id: "T41", what: "backoff spreads a thousand that fail together", tests: []string{"stage.TestSupervisorSpreadsRestarts", "stage.TestSupervisorBackoffSpreads"}},
-	{id: "T42", what: "crashes while restarting and stopping", tests: []string{"stage.TestSupervisorStopStartsNothing", "stage.TestSupervisorStopDuringARestart", "stage.TestSupervisorOnInitFailsAtARestart", "stage.TestSupervisorOnTerminatePanics", "stage.TestSupervisorRunAndStopStorm"}},
-	{id: "T43", what: "subscribing while the producer restarts", tests: []string{"stage.TestSupervisorSubscriptionsOfOutsidersComeBack", "stage.TestAloneSubscriptionComesBack"}},
+	{id: "T39", what: "one-for-one, rest-for-one, one-for-all", tests: []string{"stage.TestSupervisorStopsAndStartsAsOTP"}, ci: 18, long: 18, unit: "cells"},
+	{id: "T40", what: "the intensity of restarts is exact", tests: []string{"stage.TestSupervisorOfStagesIntensityIsExact", "stage.TestSupervisorIntensityIsExact"}, ci: 10, long: 10, unit: "schedules"},
+	{id: "T41", what: "backoff spreads a thousand that fail together", tests: []string{"stage.TestSupervisorSpreadsRestarts", "stage.TestSupervisorBackoffSpreads", "stage.TestSupervisorBackoffIsNoBusyLoop"}, ci: 2_000, long: 3_000, unit: "restarts"},
+	{id: "T42", what: "crashes while restarting and stopping", tests: []string{"stage.TestSupervisorStopStartsNothing", "stage.TestSupervisorStopDuringARestart", "stage.TestSupervisorOnInitFailsAtARestart", "stage.TestSupervisorOnTerminatePanics", "stage.TestSupervisorRunAndStopStorm"}, ci: 3_000, long: 60_000, unit: "runs"},
+	{id: "T43", what: "subscribing while the producer restarts", tests: []string{"stage.TestSupervisorSubscriptionsOfOutsidersComeBack", "stage.TestAloneSubscriptionComesBack"}, ci: 9, long: 9, unit: "cells"},
 }
 
 var load = []row{

@@ -19,6 +19,7 @@ const (
 	producing = "stage/downstream.go"
 	consuming = "stage/upstream.go"
 	working   = "stage/work.go"
+	plan      = "stage/supervisor_plan.go"
 )
 
 // Bugs are all that are planted.
@@ -99,10 +100,22 @@ var Bugs = []Bug{
 	},
 	{
 		"overtaking", "an end is acted on before the events ahead of it have been begun", // gen_stage 0.12.0
-		[]Edit{{working, "	if r.queueHead < len(r.queue) || r.expansion != nil {\n		r.queue = append(r.queue, m)", "	if r.expansion != nil {\n		r.queue = append(r.queue, m)"}},
+		[]Edit{{working, "	if !answers && (r.queueHead < len(r.queue) || r.expansion != nil) {\n", "	if !answers && r.expansion != nil {\n"}},
 	},
 	{
 		"refused", "events that a closed mailbox refuses are dropped",
 		[]Edit{{emit, "		r.takeBack(last.e, last.events)\n", ""}},
+	},
+	{
+		"left behind", "a supervisor starts a member again and leaves those behind that depend on it",
+		[]Edit{{plan, "	p.takeAlong(i)\n", ""}},
+	},
+	{
+		"not subscribed again", "a member that is started again does not make its declared subscriptions",
+		[]Edit{{consuming, "		for _, d := range declared {\n			e := r.newEdge(d)\n			r.declaredCount++\n", "		for _, d := range declared {\n			if r.number > 1 {\n				continue\n			}\n			e := r.newEdge(d)\n			r.declaredCount++\n"}},
+	},
+	{
+		"unpaid", "what a consumer that fails was charged is not returned to the budget",
+		[]Edit{{conclude, "	for _, e := range r.charged {\n		e.tab.close()\n	}\n", ""}},
 	},
 }

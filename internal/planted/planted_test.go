@@ -1,14 +1,15 @@
 package planted_test
 
 import (
+	"fmt"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/go-genstage/genstage/internal/planted"
 	"github.com/go-genstage/genstage/internal/testargs"
+	"github.com/go-genstage/genstage/internal/testkit"
 	"github.com/stretchr/testify/require"
 )
 
@@ -30,6 +31,7 @@ func TestEachBugCompiles(t *testing.T) {
 		require.NoError(t, err, "%s", out)
 	}
 	build(t, planted.Bugs...)
+	testkit.Report(t, "T7", len(planted.Bugs))
 	if !testargs.Long() {
 		return
 	}
@@ -38,18 +40,19 @@ func TestEachBugCompiles(t *testing.T) {
 	}
 }
 
-// The whole of it is go run ./internal/sim/cmd/sim -planted.
+// It is go run ./internal/sim/cmd/sim -planted.
 func TestHunt(t *testing.T) {
 	if !testargs.Long() {
-		t.Skip("-args -long: it builds the simulator and the exhaustive check twice")
+		t.Skip("-args -long: it builds the simulator for each bug")
 	}
-	i := slices.IndexFunc(planted.Bugs, func(b planted.Bug) bool { return b.Name == "min off by one" })
 	var out strings.Builder
-	h := planted.Hunt{Root: root(t), Seeds: 100, Bugs: planted.Bugs[i : i+1], Out: &out}
+	n := len(planted.Bugs)
+	h := planted.Hunt{Root: root(t), Seeds: 2000, Out: &out}
 	found, err := h.Run(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, 1, found, "%s", out.String())
-	require.True(t, strings.HasSuffix(out.String(), "planted: 1 of 1 found\n"), "%s", out.String())
+	require.Equal(t, n, found, "%s", out.String())
+	require.True(t, strings.HasSuffix(out.String(), fmt.Sprintf("planted: %d of %[1]d found\n", n)), "%s", out.String())
+	testkit.Report(t, "T7", n)
 }
 
 func TestNamesAreTold(t *testing.T) {

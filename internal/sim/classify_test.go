@@ -2,10 +2,12 @@ package sim_test
 
 import (
 	"context"
+	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 
 	"github.com/go-genstage/genstage/internal/sim"
+	"github.com/go-genstage/genstage/internal/testkit"
 	"github.com/go-genstage/genstage/stage"
 	"github.com/stretchr/testify/require"
 )
@@ -32,15 +34,25 @@ func standstill(t *testing.T, begin func(), stages ...stage.Stage) (reason sim.S
 
 func nothing(context.Context, []int, *stage.Subscription) error { return nil }
 
+// standstills has each of the three cases classified a third of the times.
+func standstills(t *testing.T, classify func(t *testing.T, rng *rand.Rand)) {
+	n := testkit.Rounds(334, 3340)
+	for seed := range uint64(n) {
+		synctest.Test(t, func(t *testing.T) { classify(t, rand.New(rand.NewPCG(seed, 10))) })
+	}
+	testkit.Report(t, "T10", n)
+}
+
 func TestIdle(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	standstills(t, func(t *testing.T, rng *rand.Rand) {
 		asks := stage.NewConsumer(nothing)
 		silent := stage.NewProducer(func(context.Context, int) ([]int, error) { return nil, nil })
-		asks.SubscribeTo(silent)
+		asks.SubscribeTo(silent, stage.MaxDemand(1+rng.IntN(100)))
 		require.Equal(t, sim.AtRest, standstill(t, nil, silent, asks))
 
-		ready := stage.NewQueue[int](3)
-		require.NoError(t, ready.Push(t.Context(), 1, 2, 3))
+		size := 1 + rng.IntN(20)
+		ready := stage.NewQueue[int](size)
+		require.NoError(t, ready.Push(t.Context(), make([]int, 1+rng.IntN(size))...))
 		never := stage.NewConsumer(nothing)
 		never.SubscribeTo(ready, stage.Manual())
 		require.Equal(t, sim.AtRest, standstill(t, nil, ready, never))
@@ -55,26 +67,33 @@ func (mean) Live() int64 { return 0 }
 func (mean) Dispatch(events []int, _ stage.Outlet[int]) []int { return events }
 
 func TestStarved(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	standstills(t, func(t *testing.T, rng *rand.Rand) {
 		p := stage.NewProducer(func(context.Context, int) ([]int, error) { return nil, nil })
 		p.DispatchWith(func(opts ...stage.DispatchOption) (stage.Dispatcher[int], error) {
 			d, err := stage.Demand[int](opts...)
 			return mean{d}, err
 		})
 		c := stage.NewConsumer(nothing)
-		c.SubscribeTo(p)
-		emit := func() { require.NoError(t, p.Tell(func(context.Context) ([]int, error) { return []int{1}, nil })) }
+		c.SubscribeTo(p, stage.MaxDemand(1+rng.IntN(100)))
+		emit := func() {
+			require.NoError(t, p.Tell(func(context.Context) ([]int, error) { return make([]int, 1+rng.IntN(20)), nil }))
+		}
 		require.Equal(t, sim.Starving, standstill(t, emit, p, c))
 	})
 }
 
 func TestDeadlocked(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	standstills(t, func(t *testing.T, rng *rand.Rand) {
 		// Not the context of the callbacks: so nobody sees the ring, and only the test ends it.
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
-		a, b := stage.NewConsumer(nothing), stage.NewConsumer(nothing)
-		both := make(chan struct{}) // closed when both are in a callback
+		var all []*stage.Consumer[int]
+		var stages []stage.Stage
+		for range 2 + rng.IntN(6) {
+			c := stage.NewConsumer(nothing)
+			all, stages = append(all, c), append(stages, c)
+		}
+		both := make(chan struct{}) // closed when all are in a callback
 		calls := func(c *stage.Consumer[int]) func(context.Context) error {
 			return func(context.Context) error {
 				<-both
@@ -83,11 +102,12 @@ func TestDeadlocked(t *testing.T) {
 			}
 		}
 		begin := func() {
-			require.NoError(t, a.Tell(calls(b)))
-			require.NoError(t, b.Tell(calls(a)))
+			for i, c := range all {
+				require.NoError(t, c.Tell(calls(all[(i+1)%len(all)])))
+			}
 			synctest.Wait()
 			close(both)
 		}
-		require.Equal(t, sim.Deadlocked, standstill(t, begin, a, b))
+		require.Equal(t, sim.Deadlocked, standstill(t, begin, stages...))
 	})
 }

@@ -201,7 +201,7 @@ func (w *world) stop() {
 func (w *world) stopRun(r *running) {
 	for _, n := range w.nodes {
 		if w.o.Layout != Apart || n.stage == r.run {
-			n.stopped = true
+			n.stops()
 			if n.stage.Stats().Output.Buffered > 0 {
 				w.reach(StopWithBuffer)
 			}

@@ -403,7 +403,8 @@ func (w *world) stopOne(who string) {
 	ctx, cancel := w.timeout(60)
 	defer cancel()
 	w.trace.add(who, "stops %s", n.name)
-	w.disturbed, n.stopped = true, true
+	w.disturbed = true
+	n.stops()
 	if n.stage.Stats().Output.Buffered > 0 {
 		w.reach(StopWithBuffer)
 	}

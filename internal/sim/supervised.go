@@ -114,7 +114,7 @@ func (n *node) lives() {
 	w.tick++
 	n.before = n.lastLife()
 	n.life = &life{began: w.tick, said: map[int]bool{}}
-	n.quiet, n.done, n.stopped, n.owed, n.asked, n.sum = false, false, false, 0, 0, 0
+	n.quiet, n.done, n.stopped, n.earlyStop, n.owed, n.asked, n.sum = false, false, n.earlyStop, false, 0, 0, 0
 	n.after, n.afterDone = 0, 0
 	if n.before != nil {
 		n.accumulating = n.earlyMode || n.o.Accumulating && n.o.Kind.source()
@@ -141,6 +141,12 @@ func (n *node) lives() {
 	if n.before != nil {
 		n.restarted(g, again)
 	}
+}
+
+// stops notes that Stop is called: of a run that may not have come to its OnInit.
+func (n *node) stops() {
+	n.stopped = true
+	n.earlyStop = n.life == nil || n.life.terminated || n.life.dead
 }
 
 // restarted holds the start of a member that has run before against the rules of its supervisor; again says that it was

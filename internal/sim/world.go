@@ -86,6 +86,7 @@ type node struct {
 	life         *life  // the run in progress, or the last one
 	accumulating bool
 	earlyMode    bool // Accumulate was called between two lives
+	earlyStop    bool // Stop was called before a life
 	replays      bool // it has accumulated: what was emitted first is not what is sent first
 	done         bool // a callback has returned ErrDone, or the source has nothing more
 	stopped      bool // Stop has been called

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-genstage/genstage/internal/testkit"
 	"github.com/go-genstage/genstage/stage"
 )
 
@@ -262,7 +263,7 @@ func newBroken(fault string, make stage.NewDispatcher[int]) stage.NewDispatcher[
 func TestWhatIsPlantedIsFound(t *testing.T) {
 	partitions := stage.PartitionWith(func(n int) (int, int, bool) { return n, n % 3, n%5 != 0 }, 0, 1, 2)
 	request := func(i int) stage.Request[int] { return stage.Request[int]{Consumer: i, Key: i % 3} }
-	for _, c := range []struct {
+	cases := []struct {
 		rule string
 		name string
 		make stage.NewDispatcher[int]
@@ -306,7 +307,9 @@ func TestWhatIsPlantedIsFound(t *testing.T) {
 		{"", "nothing is wrong with a broadcast", newBroken("", stage.Broadcast[int]), nil},
 		{"D4", "sends to all but one", newBroken("sends to all but one", stage.Broadcast[int]), nil},
 		{"D6", "a second subscription ends the first", newBroken("a second subscription ends the first", stage.Broadcast[int]), nil},
-	} {
+	}
+	testkit.Report(t, "T7", len(cases))
+	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			conf := configure(c.opts)
 			v := conf.search(c.make)

@@ -3,6 +3,7 @@ package build
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"strings"
 	"syscall"
@@ -106,8 +107,14 @@ func TestAStoreThatAnswersBadly(t *testing.T) {
 		{"reset in mid body, and 500", func(r storetest.Request) storetest.Fault {
 			return map[int]storetest.Fault{1: {Cut: 30, Broken: syscall.ECONNRESET}, 2: {Err: status("500")}, 3: {Cut: 5, Broken: syscall.ECONNRESET}}[r.N]
 		}, 4, "", 0, 2 * s},
+		{"reset in mid body, and 429", func(r storetest.Request) storetest.Fault {
+			return map[int]storetest.Fault{1: {Cut: 30, Broken: syscall.ECONNRESET}, 2: busy(20 * s)}[r.N]
+		}, 3, "", 20 * s, 21 * s},
+		{"reset in mid body, and 429 for too long", func(r storetest.Request) storetest.Fault {
+			return map[int]storetest.Fault{1: {Cut: 30, Broken: syscall.ECONNRESET}, 2: busy(time.Hour)}[r.N]
+		}, 2, "again after 1h0m0s", 0, s},
 		{"resets for ever", always(storetest.Fault{Cut: 1, Broken: syscall.ECONNRESET}), 3 * 6, "reset", 0, 60 * s},
-		{"too few bytes", until(2, storetest.Fault{Cut: 40, Broken: errEOF}), 2, "", 0, s},
+		{"too few bytes, whole lines", until(2, storetest.Fault{Cut: 28, Broken: io.EOF}), 2, "", 0, s},
 		{"a byte a second", always(storetest.Fault{Byte: s}), 3, "no result after", 180 * s, 181 * s},
 		{"stalls before the end", always(storetest.Fault{Stalls: true, Stall: 75}), 3, "no result after", 180 * s, 181 * s},
 		{"stalls once", until(2, storetest.Fault{Stalls: true, Stall: 75}), 2, "", 60 * s, 61 * s},
@@ -138,9 +145,6 @@ func TestAStoreThatAnswersBadly(t *testing.T) {
 		})
 	}
 }
-
-// errEOF is that of a connection which ends early without saying so.
-var errEOF = fmt.Errorf("closed: %w", syscall.EPIPE)
 
 // A resumed body is asked for from where it broke, and no byte is read twice.
 func TestABrokenBodyIsResumedWhereItBroke(t *testing.T) {

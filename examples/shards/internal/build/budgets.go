@@ -24,6 +24,22 @@ func (b *Build) charged(pieces stage.Source[*piece]) stage.Source[*piece] {
 	return stage.Charge(pieces, b.transit, (*piece).weight)
 }
 
+// correct returns what corrects the weight of the one piece that a worker has from a source of pieces; nil without budget.
+func (b *Build) correct(from *stage.Subscription) func(int64) error {
+	if b.transit == nil {
+		return nil
+	}
+	return from.Adjust
+}
+
+// grows returns what tells the budget of shards how large the one shard of a builder has become; nil without budget.
+func (b *Build) grows(from *stage.Subscription) func(int64) error {
+	if b.shards == nil {
+		return nil
+	}
+	return from.Adjust
+}
+
 // weight is what a piece weighs before anything of it is known but its listing.
 func (p *piece) weight() int64 {
 	if p.job.task.Sizes == nil {

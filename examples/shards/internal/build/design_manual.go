@@ -73,7 +73,7 @@ func (b *Build) own(ctx context.Context, jobs []*job, from *stage.Subscription) 
 			}
 			return from.Next(1)
 		}
-		j.call = from.Do
+		j.call, j.grows = from.Do, b.grows(from)
 		j.last = func() error { return from.Tell(end) }
 		its := b.begin(ctx, j)
 		if len(its) == 0 {

@@ -47,7 +47,15 @@ func (b *Build) pushers() ([]*stage.Consumer[*job], *stage.Queue[*piece]) {
 func (b *Build) builders(n int, build func(context.Context, *job) error) []*stage.Consumer[*job] {
 	builders := make([]*stage.Consumer[*job], n)
 	for i := range builders {
-		builders[i] = stage.ForEach(build, stage.Name(fmt.Sprintf("builder %d", i+1)))
+		builders[i] = stage.NewConsumer(func(ctx context.Context, jobs []*job, from *stage.Subscription) error {
+			for _, j := range jobs {
+				j.grows = b.grows(from)
+				if err := build(ctx, j); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, stage.Name(fmt.Sprintf("builder %d", i+1)))
 		builders[i].SubscribeTo(b.stale(i), stage.MaxDemand(1), stage.MinDemand(0))
 	}
 	return builders

@@ -18,13 +18,19 @@ func (b *Build) subTask(ctx context.Context, p *piece, conn *connection) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	if conn.weighs != nil && err == nil {
+		_ = conn.weighs(result.Bytes()) // ended: the run is over
+	}
 	told := p.job.call(ctx, func(context.Context) error { return b.answered(p, result, err) })
 	b.Meter.slotFreed(p, err)
 	return told
 }
 
 // connection is what somebody who fetches pieces has to the store. It is made with the first of them.
-type connection struct{ open bool }
+type connection struct {
+	open   bool
+	weighs func(bytes int64) error // corrects what the piece at hand weighs; nil without budget
+}
 
 // connect makes a connection, unless there is one.
 func (b *Build) connect(ctx context.Context, conn *connection) {
@@ -58,8 +64,8 @@ func (b *Build) fetch(ctx context.Context, p *piece, conn *connection) (Result, 
 			return result, err
 		}
 		after := store.RetryAfter(err)
-		if after > longestWait {
-			return nil, err
+		if after > store.LongestWait {
+			return nil, err // watching, the shard is tried again when its pause is over
 		}
 		pause := after + store.Pause(b.Options.Seed, p.job.task.Shard+"/"+p.name(), n)
 		b.log().Warn("trying again", "shard", p.job.task.Shard, "snapshot", p.name(), "attempt", n+1, "pause", pause, "error", err)
@@ -70,10 +76,6 @@ func (b *Build) fetch(ctx context.Context, p *piece, conn *connection) (Result, 
 		}
 	}
 }
-
-// longestWait is how long a slot waits for a store that asks to be left alone. If it asks for longer the shard fails: watching,
-// it is tried again when its pause is over.
-const longestWait = time.Minute
 
 // timeout returns how long one try of a piece may take, 0 for no limit.
 func (b *Build) timeout(p *piece) time.Duration {

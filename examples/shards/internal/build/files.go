@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,6 +39,7 @@ type Files struct {
 type detail struct {
 	decision shardfile.Decision
 	newest   string // snapshot of the listing
+	tags     *tags
 }
 
 // List returns the shards of the store by name.
@@ -53,7 +55,11 @@ func (f *Files) Plan(ctx context.Context, shard string) (*Task, error) {
 	if err != nil {
 		return nil, err
 	}
+	tags := f.tags(shard, listing)
 	d, err := shardfile.Plan(ctx, listing, old, f.Want, func(ctx context.Context, s store.Snapshot) (string, error) {
+		if s.Tag != "" {
+			return tags.checksum(ctx, s)
+		}
 		if was, ok := old.Find(s.Name); ok && f.fresh(shard) {
 			return was.Checksum, nil
 		}
@@ -64,6 +70,7 @@ func (f *Files) Plan(ctx context.Context, shard string) (*Task, error) {
 	}
 	if !d.Stale {
 		f.checked(shard)
+		tags.keep()
 		return nil, nil
 	}
 	if damage != nil {
@@ -72,10 +79,10 @@ func (f *Files) Plan(ctx context.Context, shard string) (*Task, error) {
 	if !d.Rebuild {
 		f.checked(shard)
 	}
-	task := &Task{Shard: shard, Listing: fingerprint(listing), Reused: len(d.Keep), Reason: d.Reason, Detail: detail{d, newest(listing)}}
+	task := &Task{Shard: shard, Listing: fingerprint(listing), Reused: len(d.Keep), Reason: d.Reason, Detail: detail{d, newest(listing), tags}}
 	for _, s := range d.Missing {
 		task.Snapshots = append(task.Snapshots, s.Name)
-		task.Sizes = append(task.Sizes, s.Size)
+		task.Sizes = append(task.Sizes, decodedSize(s))
 	}
 	return task, nil
 }
@@ -84,7 +91,7 @@ func (f *Files) Plan(ctx context.Context, shard string) (*Task, error) {
 func fingerprint(listing []store.Snapshot) string {
 	sum := sha256.New()
 	for _, s := range listing {
-		fmt.Fprintf(sum, "%q %d %q\n", s.File(), s.Size, s.Checksum)
+		fmt.Fprintf(sum, "%q %d %q %q\n", s.File(), s.Size, s.Checksum, s.Tag)
 	}
 	return string(sum.Sum(nil))
 }
@@ -95,6 +102,17 @@ func newest(listing []store.Snapshot) string {
 		return ""
 	}
 	return listing[len(listing)-1].Name
+}
+
+// zipped is how many times its size a compressed snapshot is taken to have decoded, until it is known.
+const zipped = 5
+
+// decodedSize is what a snapshot is taken to be in memory.
+func decodedSize(s store.Snapshot) int64 {
+	if strings.HasSuffix(s.Name, ".gz") {
+		return max(1, zipped*s.Size)
+	}
+	return max(1, s.Size)
 }
 
 // manifest returns that of a shard's file; nil if there is no file, or a damaged one.
@@ -157,6 +175,9 @@ type fetched struct {
 	raw, stored int64
 }
 
+// Bytes returns the size of the values before they were compressed.
+func (r *fetched) Bytes() int64 { return r.raw }
+
 // Fetch reads, decodes and compresses a snapshot. If the newest one of its shard is truncated, or not the size any more that it
 // was listed with, it may still be being written: see [MayNotBeReady].
 func (f *Files) Fetch(ctx context.Context, task *Task, i int) (_ Result, err error) {
@@ -212,6 +233,9 @@ func (f *Files) decode(ctx context.Context, shard string, snap store.Snapshot, b
 		f.Meter.Transit(int64(v.Raw))
 	}
 	result.stats = dec.Stats()
+	if s, ok := body.ReadCloser.(store.Summed); ok && s.Checksum() != "" && s.Checksum() != result.stats.Checksum {
+		return &store.Error{Shard: shard, File: snap.File(), Err: fmt.Errorf("%w: %s, the store has %s", store.ErrDamaged, result.stats.Checksum, s.Checksum())}
+	}
 	return nil
 }
 
@@ -243,12 +267,19 @@ func (o *fileOwner) Ingest(i int, result Result) error {
 	if err := o.builder.Ingest(o.task.Snapshots[i], r.stats.Size, r.stats.Checksum, r.values); err != nil {
 		return err
 	}
+	d := o.task.Detail.(detail)
+	d.tags.learn(d.decision.Missing[i], r.stats.Checksum)
 	o.files.Meter.Values(r.raw, r.stored)
 	return nil
 }
 
+func (o *fileOwner) Bytes() int64 { return o.builder.IndexBytes() }
+
 func (o *fileOwner) Persist(ctx context.Context) error {
 	_, err := o.builder.Persist(ctx)
+	if err == nil {
+		o.task.Detail.(detail).tags.keep()
+	}
 	return err
 }
 

@@ -20,7 +20,11 @@ type job struct {
 	// last is called on that goroutine with the last answer; nil if the owner looks at left itself.
 	last func() error
 
+	// grows tells the budget of shards how large this one is; nil without. Set by the design.
+	grows func(bytes int64) error
+
 	// owned by the goroutine of the owner
+	bytes int64 // that the owner held last
 	owner Owner
 	left  int   // pieces not answered
 	err   error // the first that failed it
@@ -63,6 +67,7 @@ func (b *Build) answered(p *piece, result Result, err error) error {
 	} else if err == nil {
 		if err = j.owner.Ingest(p.snapshot, result); err == nil {
 			b.Meter.ingested(p)
+			b.grown(j, j.owner.Bytes())
 		}
 	}
 	if err != nil && j.err == nil {
@@ -73,6 +78,15 @@ func (b *Build) answered(p *piece, result Result, err error) error {
 		return j.last()
 	}
 	return nil
+}
+
+// grown notes what a shard holds of memory.
+func (b *Build) grown(j *job, bytes int64) {
+	b.Meter.shardGrew(bytes - j.bytes)
+	j.bytes = bytes
+	if j.grows != nil && bytes > 0 {
+		_ = j.grows(bytes) // ended: the run is over
+	}
 }
 
 // end persists a shard whose pieces are all answered, or abandons it, and lets go of it. It returns an error only if that was
@@ -94,6 +108,7 @@ func (b *Build) end(ctx context.Context, j *job) error {
 	b.mu.Lock()
 	delete(b.open, j)
 	b.mu.Unlock()
+	b.grown(j, 0)
 	b.left(j.task, j.err)
 	return nil
 }

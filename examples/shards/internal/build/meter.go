@@ -32,6 +32,10 @@ type Meter struct {
 	failures   []Failure
 	listErrors int
 	connected  int
+	shardBytes int64 // that owners hold
+	topShards  int64
+	inFlight   curve // of slots
+	inTransit  curve
 }
 
 type level struct{ shards, slots, bodies int }
@@ -108,6 +112,9 @@ func (m *Meter) change(shards, slots, bodies, waiting int) {
 	m.top.shards = max(m.top.shards, m.now.shards)
 	m.top.slots = max(m.top.slots, m.now.slots)
 	m.top.bodies = max(m.top.bodies, m.now.bodies)
+	if slots != 0 {
+		m.inFlight.set(m.changed.Sub(m.begun), int64(m.now.slots))
+	}
 }
 
 // note writes a line of the trace. The caller holds mu.
@@ -202,6 +209,14 @@ func (m *Meter) slotTaken(p *piece) {
 	m.note(traceLine{Event: "slot_taken", Shard: p.job.task.Shard, Snapshot: p.name()})
 }
 
+// shardGrew is told of memory that shards under construction hold: more of it, or less.
+func (m *Meter) shardGrew(n int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.shardBytes += n
+	m.topShards = max(m.topShards, m.shardBytes)
+}
+
 // connectionOpened is told of a connection to the store that is being made.
 func (m *Meter) connectionOpened() {
 	m.mu.Lock()
@@ -271,6 +286,7 @@ func (m *Meter) Transit(n int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.transit += n
+	m.inTransit.set(time.Since(m.begun), m.transit)
 	m.topTransit = max(m.topTransit, m.transit)
 }
 

@@ -27,6 +27,7 @@ type Report struct {
 	ValueBytesRaw    int64   `json:"value_bytes_raw"`
 	ValueBytesStored int64   `json:"value_bytes_stored"`
 	PeakTransit      int64   `json:"peak_transit_bytes"` // raw bytes read and not ingested
+	PeakShards       int64   `json:"peak_shards_bytes"`  // that shards under construction hold: their indexes
 	PeakHeap         int64   `json:"peak_heap_bytes"`    // live heap objects, sampled
 	PeakRSS          int64   `json:"peak_rss_bytes"`     // of the process; 0 where the system does not tell
 	GoroutinesEnd    int     `json:"goroutines_end"`
@@ -45,7 +46,7 @@ func (m *Meter) Report(design string) Report {
 		Makespan: m.makespan.Seconds(), LowerBound: m.lowerBound().Seconds(),
 		Connections: m.connected,
 		BytesRead:   m.totals.bytesRead, ValueBytesRaw: m.totals.valuesRaw, ValueBytesStored: m.totals.valuesAsStored,
-		PeakTransit: m.topTransit, PeakRSS: peakRSS(), GoroutinesEnd: runtime.NumGoroutine(),
+		PeakTransit: m.topTransit, PeakShards: m.topShards, PeakRSS: peakRSS(), GoroutinesEnd: runtime.NumGoroutine(),
 		Failures: m.failures,
 	}
 	if m.busyTime > 0 {

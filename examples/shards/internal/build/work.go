@@ -32,6 +32,8 @@ type Work interface {
 type Owner interface {
 	// Ingest takes the result of a snapshot.
 	Ingest(snapshot int, result Result) error
+	// Bytes is what the shard holds of memory.
+	Bytes() int64
 	// Persist makes the shard durable, whatever it returns it ends the owner.
 	Persist(ctx context.Context) error
 	// Abandon leaves the shard as it was.
@@ -39,7 +41,10 @@ type Owner interface {
 }
 
 // Result is a fetched snapshot, as its Work made it.
-type Result any
+type Result interface {
+	// Bytes is how large it is, decoded.
+	Bytes() int64
+}
 
 // Task says what one stale shard needs.
 type Task struct {

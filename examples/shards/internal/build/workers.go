@@ -12,8 +12,14 @@ func (b *Build) workers() []*stage.Consumer[*piece] {
 	workers := make([]*stage.Consumer[*piece], b.Options.Snapshots)
 	for i := range workers {
 		var conn connection
-		workers[i] = stage.ForEach(func(ctx context.Context, p *piece) error {
-			return b.subTask(ctx, p, &conn)
+		workers[i] = stage.NewConsumer(func(ctx context.Context, pieces []*piece, from *stage.Subscription) error {
+			conn.weighs = b.correct(from)
+			for _, p := range pieces {
+				if err := b.subTask(ctx, p, &conn); err != nil {
+					return err
+				}
+			}
+			return nil
 		}, stage.Name(fmt.Sprintf("worker %d", i+1)))
 	}
 	return workers
@@ -28,6 +34,10 @@ func (b *Build) workOn(w *stage.Consumer[*piece], pieces stage.Source[*piece]) {
 // supervisor makes the stage that starts a child for each piece, which has a connection of its own.
 func (b *Build) supervisor() *stage.ConsumerSupervisor[*piece] {
 	return stage.NewConsumerSupervisor(func(ctx context.Context, p *piece) error {
-		return b.subTask(ctx, p, &connection{})
+		var conn connection
+		if charge := stage.ChargeFrom(ctx); charge != nil {
+			conn.weighs = charge.Adjust
+		}
+		return b.subTask(ctx, p, &conn)
 	}, stage.Name("supervisor"))
 }

@@ -69,15 +69,19 @@ func (b *buildFlags) check(fs *flag.FlagSet, root *root, stderr io.Writer) error
 	if err != nil {
 		return err
 	}
-	latencySet := false
-	fs.Visit(func(f *flag.Flag) { latencySet = latencySet || f.Name == "latency" })
-	if remote != nil && !latencySet {
+	if remote != nil && !isSet(fs, "latency") {
 		b.latency = 0 // it has its own
 	}
 	if err := b.service.check(&b.options, stderr); err != nil {
 		return err
 	}
 	return b.options.Check()
+}
+
+// isSet reports whether a flag was given.
+func isSet(fs *flag.FlagSet, name string) (set bool) {
+	fs.Visit(func(f *flag.Flag) { set = set || f.Name == name })
+	return set
 }
 
 // runBuild is "shards build".
@@ -232,10 +236,16 @@ func (a *app) runDemo(args []string, stdout, stderr io.Writer) int {
 	fs := newFlags("shards", "[FLAGS]", stderr)
 	dir := fs.String("dir", demoDir, "folder of the demo's store and shard files")
 	root := a.rootFlag(fs, "folder of the store; empty: store, in the folder of -dir")
+	comparing := fs.Bool("compare", false, fmt.Sprintf("build the same small store with every design and print a table; with -json the reports (%d shards, -latency %v by default)", compareShards, compareLatency))
+	svg := fs.String("svg", "", "with -compare: draw what was in flight over time, a curve for each design, to this file")
 	var flags buildFlags
 	flags.add(fs)
 	if _, code, ok := parseArgs(fs, args, 0); !ok {
 		return code
+	}
+	if *svg != "" && !*comparing {
+		fmt.Fprintln(stderr, "shards: -svg goes with -compare")
+		return exitUsage
 	}
 	if root.path == "" {
 		root.path = filepath.Join(*dir, "store")
@@ -244,6 +254,12 @@ func (a *app) runDemo(args []string, stdout, stderr io.Writer) int {
 	if err := flags.check(fs, root, stderr); err != nil {
 		fmt.Fprintf(stderr, "shards: %v\n", err)
 		return exitUsage
+	}
+	if *comparing {
+		if !isSet(fs, "latency") {
+			flags.latency = compareLatency
+		}
+		return runCompare(&flags, filepath.Join(*dir, "compare"), *svg, stdout, stderr)
 	}
 	ctx, stop := interruptible()
 	fmt.Fprintf(stderr, "%s: making the demo's snapshots\n", root.path)

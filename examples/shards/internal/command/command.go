@@ -27,12 +27,12 @@ func Run(args []string, stdout, stderr io.Writer, remotes ...Remote) int {
 		return a.runDemo(args, stdout, stderr)
 	}
 	commands := map[string]func([]string, io.Writer, io.Writer) int{
-		"build": a.runBuild, "generate": a.runGenerate, "get": runGet, "verify": a.runVerify, "status": runStatus,
+		"build": a.runBuild, "generate": a.runGenerate, "get": runGet, "verify": a.runVerify, "status": runStatus, "simulate": runSimulate,
 	}
 	if command, ok := commands[args[0]]; ok {
 		return command(args[1:], stdout, stderr)
 	}
-	fmt.Fprintf(stderr, "shards: unknown command %q; there are build, generate, get, status and verify\n", args[0])
+	fmt.Fprintf(stderr, "shards: unknown command %q; there are build, generate, get, simulate, status and verify\n", args[0])
 	return exitUsage
 }
 

@@ -153,13 +153,14 @@ func TestKilledAtAnyPoint(t *testing.T) {
 func TestStoppedAndContinued(t *testing.T) {
 	k := newKilled(t)
 	out := filepath.Join(k.dir, "out")
-	pause := 600 * time.Millisecond
+	limit := max(300*time.Millisecond, 2*k.takes) // of a try: more than all of them take together
+	pause := 2 * limit
 	if testargs.Long() {
 		pause = 30 * time.Second
 	}
 	k.setUp(out)
 	cmd := k.command(out)
-	cmd.Args = append(cmd.Args, "-timeout", "300ms", "-latency", "50ms", "-json")
+	cmd.Args = append(cmd.Args, "-timeout", limit.String(), "-min-rate", "1000000000", "-retries", "5", "-latency", "50ms", "-json")
 	var text strings.Builder
 	cmd.Stdout = &text
 	require.NoError(t, cmd.Start())

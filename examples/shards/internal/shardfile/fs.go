@@ -19,6 +19,7 @@ const (
 	extShard = ".shard"
 	extTemp  = ".tmp"
 	extSpill = ".spill"
+	extTags  = ".tags"
 )
 
 // FileName returns the name of a shard's file.
@@ -42,7 +43,7 @@ func Shards(fsys FS) ([]string, error) {
 
 // IsTemp reports whether name is that of a temporary file of a build.
 func IsTemp(name string) bool {
-	return strings.HasSuffix(name, extShard+extTemp) || strings.HasSuffix(name, extShard+extSpill)
+	return strings.HasSuffix(name, extShard+extTemp) || strings.HasSuffix(name, extShard+extSpill) || strings.HasSuffix(name, extTags+extTemp)
 }
 
 // CleanTemps removes the temporary files of all shards. Only the owner of the folder may call it, see [AcquireLock], and only

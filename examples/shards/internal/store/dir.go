@@ -9,7 +9,6 @@ import (
 	"os"
 	"path"
 	"slices"
-	"strings"
 )
 
 // Dir is the [Store] over a folder. It goes through an [os.Root], so that nothing outside the folder is read whatever is
@@ -56,7 +55,7 @@ func (d *Dir) Snapshots(ctx context.Context, shard string) ([]Snapshot, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, &Error{Shard: shard, Err: err}
 		}
-		snap, err := parseFile(file)
+		snap, err := ParseFile(file)
 		if err == nil {
 			var info fs.FileInfo
 			if info, err = d.lstatRegular(shard, file); err == nil {
@@ -70,16 +69,7 @@ func (d *Dir) Snapshots(ctx context.Context, shard string) ([]Snapshot, error) {
 		}
 		bad = append(bad, &Error{Shard: shard, File: file, Err: err})
 	}
-	slices.SortFunc(snaps, func(a, b Snapshot) int { return strings.Compare(a.Name, b.Name) })
-	for i := 1; i < len(snaps); i++ {
-		if snaps[i].Name == snaps[i-1].Name {
-			bad = append(bad, &Error{Shard: shard, File: snaps[i].Name + extPlain, Err: ErrBoth})
-		}
-	}
-	if len(bad) > 0 {
-		return nil, errors.Join(bad...)
-	}
-	return snaps, nil
+	return SortSnapshots(shard, snaps, bad)
 }
 
 // Checksum implements [Store]. It reads the whole file, once, at the speed of the disk.

@@ -1,7 +1,9 @@
 package store
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -37,8 +39,8 @@ func CheckName(name string) error {
 	return nil
 }
 
-// parseFile splits a file's name into the snapshot's name and form.
-func parseFile(file string) (Snapshot, error) {
+// ParseFile splits a file's name into the snapshot's name and form. Others are [ErrUnexpected] or [ErrName].
+func ParseFile(file string) (Snapshot, error) {
 	name, gz := strings.CutSuffix(file, extPlain+extGzip)
 	if !gz {
 		var plain bool
@@ -50,4 +52,19 @@ func parseFile(file string) (Snapshot, error) {
 		return Snapshot{}, err
 	}
 	return Snapshot{Name: name, Gzip: gz}, nil
+}
+
+// SortSnapshots is how [Store.Snapshots] ends, whatever the place: it puts a shard's snapshots in order and finds those that
+// have both forms. It returns an error that joins these and what was bad already, if there is anything.
+func SortSnapshots(shard string, snaps []Snapshot, bad []error) ([]Snapshot, error) {
+	slices.SortFunc(snaps, func(a, b Snapshot) int { return strings.Compare(a.Name, b.Name) })
+	for i := 1; i < len(snaps); i++ {
+		if snaps[i].Name == snaps[i-1].Name {
+			bad = append(bad, &Error{Shard: shard, File: snaps[i].Name + extPlain, Err: ErrBoth})
+		}
+	}
+	if len(bad) > 0 {
+		return nil, errors.Join(bad...)
+	}
+	return snaps, nil
 }

@@ -42,6 +42,10 @@ func RetryAfter(err error) time.Duration {
 	return 0
 }
 
+// LongestWait is how long a slot waits for a store that asks to be left alone. If it asks for longer, that ends the try, and
+// there is no other.
+const LongestWait = time.Minute
+
 // Pause returns how long to wait after failure n, from 0, of something with this name: 100 ms doubling to 5 s, less up to a
 // half by the seed and the name, so that many which fail together don't come back together.
 func Pause(seed uint64, name string, n int) time.Duration {
@@ -56,13 +60,18 @@ const resumes = 5
 
 // OpenResuming is s.Open from the first byte on, but when the body breaks in the middle, or ends before the listed size, it is
 // opened again from there: up to five times, each after a [Pause] and what the store asked for. What does not open at all, and
-// what is [Permanent], is not tried again. Reading blocks while it waits, and ends with ctx.
+// what is [Permanent] or asks for more than [LongestWait], is not tried again. Reading blocks while it waits, and ends with ctx.
+// The body is a [Summed].
 func OpenResuming(ctx context.Context, s Store, shard string, snap Snapshot, seed uint64) (io.ReadCloser, error) {
 	body, err := s.Open(ctx, shard, snap, 0)
 	if err != nil {
 		return nil, err
 	}
-	return &resuming{ctx: ctx, store: s, shard: shard, snap: snap, seed: seed, body: body}, nil
+	r := &resuming{ctx: ctx, store: s, shard: shard, snap: snap, seed: seed, body: body}
+	if summed, ok := body.(Summed); ok {
+		r.checksum = summed.Checksum()
+	}
+	return r, nil
 }
 
 // resuming keeps ctx, as the body does that it wraps, since Read takes none.
@@ -73,10 +82,11 @@ type resuming struct {
 	snap  Snapshot
 	seed  uint64
 
-	body   io.ReadCloser // nil after it broke and could not be opened again
-	read   int64
-	breaks int
-	err    error // that ended it
+	checksum string        // of the whole snapshot; empty if the store does not know it
+	body     io.ReadCloser // nil after it broke and could not be opened again
+	read     int64
+	breaks   int
+	err      error // that ended it
 }
 
 func (r *resuming) Read(p []byte) (int, error) {
@@ -104,7 +114,7 @@ func (r *resuming) resume(err error) error {
 			r.body.Close() // it is broken already
 			r.body = nil
 		}
-		if r.breaks == resumes || r.ctx.Err() != nil || Permanent(err) {
+		if r.breaks == resumes || r.ctx.Err() != nil || Permanent(err) || RetryAfter(err) > LongestWait {
 			if _, named := errors.AsType[*Error](err); named {
 				return err
 			}
@@ -125,6 +135,9 @@ func (r *resuming) resume(err error) error {
 		r.body = nil // not an interface that holds nil
 	}
 }
+
+// Checksum implements [Summed].
+func (r *resuming) Checksum() string { return r.checksum }
 
 func (r *resuming) Close() error {
 	if r.body == nil {

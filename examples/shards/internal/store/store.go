@@ -27,6 +27,10 @@ type Snapshot struct {
 	Gzip     bool   // stored as NAME.ndjson.gz, else as NAME.ndjson
 	Size     int64  // stored bytes
 	Checksum string // of the stored bytes, in the form of [Checksum]; empty if the listing does not give it for free
+
+	// Tag is the place's own name for the stored bytes (S3's ETag): as long as a snapshot has the same one, it has the same bytes.
+	// The same bytes may come with another one. Empty if the place has none.
+	Tag string
 }
 
 // File returns the name of the snapshot's file in the shard's folder.
@@ -55,6 +59,14 @@ type Store interface {
 	Checksum(ctx context.Context, shard string, snap Snapshot) (string, error)
 
 	// Open returns the stored bytes of a snapshot from offset on, not decompressed. Reading returns ctx's error once ctx is
-	// done; the caller closes. A snapshot that is no longer the listed one is an error that is [ErrChanged].
+	// done; the caller closes. A snapshot that is no longer the listed one is an error that is [ErrChanged]. A body may also
+	// be a [Summed].
 	Open(ctx context.Context, shard string, snap Snapshot, offset int64) (io.ReadCloser, error)
+}
+
+// Summed is a body from a place that knows what its bytes should be.
+type Summed interface {
+	// Checksum returns that of the whole snapshot, from its first byte on, in the form of [Checksum]; empty if the place does
+	// not know.
+	Checksum() string
 }

@@ -8,7 +8,7 @@
 // state was never reached by a campaign.
 //
 // With -planted it plants one bug after the other in a copy of the library, and has the simulator, by at most so many
-// -seeds, and the exhaustive check look for it. The last line is then "planted: N of M found", and it exits with 1
+// -seeds, and then the exhaustive check look for it. The last line is then "planted: N of M found", and it exits with 1
 // unless all are.
 package main
 
@@ -30,6 +30,7 @@ import (
 type flags struct {
 	seeds, from, seed uint64
 	one, trace, quiet bool
+	given             bool // -seeds
 	first, planted    bool
 	workers           int
 	mode              string
@@ -58,7 +59,7 @@ func main() {
 func parse(args []string) (*flags, error) {
 	f := &flags{}
 	set := flag.NewFlagSet("sim", flag.ContinueOnError)
-	set.Uint64Var(&f.seeds, "seeds", 20_000, "how many seeds")
+	set.Uint64Var(&f.seeds, "seeds", 20_000, "how many seeds; with -planted 2000")
 	set.Uint64Var(&f.from, "from", 1, "the first seed")
 	set.Uint64Var(&f.seed, "seed", 0, "run this one seed")
 	set.StringVar(&f.mode, "mode", "both", "safety, liveness or both")
@@ -70,7 +71,10 @@ func parse(args []string) (*flags, error) {
 	if err := set.Parse(args); err != nil {
 		return nil, err
 	}
-	set.Visit(func(given *flag.Flag) { f.one = f.one || given.Name == "seed" })
+	set.Visit(func(given *flag.Flag) {
+		f.one = f.one || given.Name == "seed"
+		f.given = f.given || given.Name == "seeds"
+	})
 	if _, known := modes[f.mode]; !known || set.NArg() > 0 {
 		set.Usage()
 		return nil, flag.ErrHelp
@@ -115,6 +119,9 @@ func (f *flags) hunt() (code int) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "sim: cannot find the folder of the module:", err)
 		return 2
+	}
+	if !f.given {
+		f.seeds = 2000
 	}
 	h := planted.Hunt{Root: strings.TrimSpace(string(root)), Seeds: int(f.seeds), Out: os.Stdout}
 	found, err := h.Run(context.Background())

@@ -29,90 +29,6 @@ var (
 	automatic = Options{Automatic: true}
 )
 
-func withWorkers(o Options, max, min int) Options {
-	o.WorkerMax, o.WorkerMin = max, min
-	return o
-}
-
-// The rows of the use case's table, with what must be reached and what must be seen to fail. Figures are in t, the time of one
-// sub-task; 0 means that the table has none.
-//
-// The table has about 35 t for 300 singles with direct wiring. That is the figure if the workers' asks reach every builder in
-// the same order; 34 to 46 were seen, as they reach them in any.
-func TestTableOfDesigns(t *testing.T) {
-	for _, row := range []struct {
-		name       string
-		options    Options
-		lone240    float64
-		singles    [2]float64 // 300 × 1: from, to
-		newcomer   [2]float64
-		inProgress [2]int // of 40 × 24
-	}{
-		{name: "manual", options: manual, lone240: 12, singles: [2]float64{30, 30}, newcomer: [2]float64{0, 1}, inProgress: [2]int{10, 10}},
-		{name: "direct", options: direct, lone240: 12, singles: [2]float64{33, 60}, newcomer: [2]float64{8, 9}, inProgress: [2]int{10, 10}},
-		{name: "direct 20/10", options: withWorkers(direct, 20, 10), lone240: 20, newcomer: [2]float64{20, 240}, inProgress: [2]int{10, 10}},
-		{name: "direct 1000/500", options: withWorkers(direct, 1000, 500), lone240: 240},
-		{name: "automatic", options: automatic, lone240: 12, inProgress: [2]int{11, 40}},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			t.Run("ten of 240", func(t *testing.T) {
-				if row.options.WorkerMax > 1 {
-					t.Skip("not in the table")
-				}
-				simulate(t, row.options, many(10, 240), func(r Report, _ *invented) {
-					require.Equal(t, 20, r.MaxSnapshots, "peak in flight")
-					require.Equal(t, 20, r.MaxStoreOpen)
-					require.InDelta(t, 120, units(r.Makespan), 1e-6)
-					require.Equal(t, 10, r.ShardsBuilt)
-				})
-			})
-			t.Run("lone 240", func(t *testing.T) {
-				simulate(t, row.options, many(1, 240), func(r Report, _ *invented) {
-					require.InDelta(t, row.lone240, units(r.Makespan), 1e-6)
-				})
-			})
-			t.Run("300 singles", func(t *testing.T) {
-				if row.singles[1] == 0 {
-					t.Skip("not in the table")
-				}
-				simulate(t, row.options, many(300, 1), func(r Report, _ *invented) {
-					t.Logf("makespan %.2f t", units(r.Makespan))
-					require.GreaterOrEqual(t, units(r.Makespan), row.singles[0])
-					require.LessOrEqual(t, units(r.Makespan), row.singles[1])
-					require.Equal(t, 10, r.MaxShards)
-				})
-			})
-			t.Run("newcomer beside nine of 240", func(t *testing.T) {
-				if row.newcomer[1] == 0 {
-					t.Skip("not in the table")
-				}
-				var worst float64
-				for _, at := range []float64{0.5, 3, 10.25, 40.5} {
-					shards := many(9, 240)
-					late := &inventedShard{name: "late", snapshots: 1, arrives: time.Duration(at * float64(unit))}
-					simulate(t, row.options, append(shards, late), func(Report, *invented) {
-						worst = max(worst, in(late.opened-late.begun))
-					})
-				}
-				t.Logf("waits %.2f t", worst)
-				require.GreaterOrEqual(t, worst, row.newcomer[0])
-				require.LessOrEqual(t, worst, row.newcomer[1])
-			})
-			t.Run("40 of 24", func(t *testing.T) {
-				if row.inProgress[1] == 0 {
-					t.Skip("not in the table")
-				}
-				simulate(t, row.options, many(40, 24), func(r Report, _ *invented) {
-					t.Logf("%d in progress", r.MaxShards)
-					require.GreaterOrEqual(t, r.MaxShards, row.inProgress[0])
-					require.LessOrEqual(t, r.MaxShards, row.inProgress[1])
-					require.Equal(t, 40, r.ShardsBuilt)
-				})
-			})
-		})
-	}
-}
-
 // With direct wiring every builder's first choice may be the same worker: then ten pieces wait for one, and 19 workers have
 // nothing to do. How many do depends on the order in which the asks came, so the worst is looked for.
 func TestDirectWiringCanBindTenSinglesToOneWorker(t *testing.T) {
@@ -183,26 +99,77 @@ func TestManualNeverAsksBeforePersistOrFailure(t *testing.T) {
 	})
 }
 
-// Half of the shards failing must not stop the other half, however they fail.
+// Half of the shards failing must not stop the other half, however they fail and whatever the design.
 func TestThirtyShardsOfWhichHalfFail(t *testing.T) {
-	for name, fault := range faults {
-		t.Run(name, func(t *testing.T) {
-			shards := many(30, 8)
-			for i := 0; i < 30; i += 2 {
-				shards[i].fault = fault
-			}
-			simulate(t, manual, shards, func(r Report, w *invented) {
-				require.Equal(t, 15, r.ShardsBuilt)
-				require.Equal(t, 15, r.ShardsFailed)
-				require.Len(t, r.Failures, 15)
-				for _, f := range r.Failures {
-					require.Contains(t, f.Error, fmt.Sprintf("shard %q, snapshot %q", f.Shard, "w000"))
+	for _, design := range Designs() {
+		for name, fault := range faults {
+			t.Run(design+"/"+name, func(t *testing.T) {
+				shards := many(30, 8)
+				for i := 0; i < 30; i += 2 {
+					shards[i].fault = fault
 				}
-				require.LessOrEqual(t, r.MaxShards, 10)
-				require.LessOrEqual(t, r.MaxSnapshots, 20)
+				simulate(t, Options{Design: design}, shards, func(r Report, w *invented) {
+					require.Equal(t, 15, r.ShardsBuilt)
+					require.Equal(t, 15, r.ShardsFailed)
+					require.Len(t, r.Failures, 15)
+					for _, f := range r.Failures {
+						require.Contains(t, f.Error, fmt.Sprintf("shard %q, snapshot %q", f.Shard, "w000"))
+					}
+					if design == "manual" {
+						require.LessOrEqual(t, r.MaxShards, 10)
+						require.LessOrEqual(t, r.MaxSnapshots, 20)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A shard that cannot be begun, or needs nothing, has no pieces to wait for.
+func TestShardsWithoutPieces(t *testing.T) {
+	for _, design := range Designs() {
+		t.Run(design, func(t *testing.T) {
+			simulate(t, Options{Design: design}, append(many(3, 0), &inventedShard{name: "last", snapshots: 2}), func(r Report, w *invented) {
+				require.Equal(t, 4, r.ShardsBuilt)
 			})
 		})
 	}
+}
+
+// An abort in the middle ends every design, and leaves no owner open.
+func TestAbortEndsEveryDesign(t *testing.T) {
+	for _, design := range Designs() {
+		t.Run(design, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &invented{meter: NewMeter(nil), shards: many(20, 30)}
+				b, err := New(w, w.meter, Options{Design: design})
+				require.NoError(t, err)
+				time.AfterFunc(3*unit/2, func() { b.Abort(errTestAbort) })
+				require.ErrorIs(t, b.Run(t.Context()), errTestAbort)
+				count := func(what string) int { return strings.Count(strings.Join(w.events, "\n")+"\n", what+" ") }
+				require.Equal(t, count("begin"), count("persist")+count("abandon"))
+				require.Positive(t, count("abandon"))
+				require.Zero(t, w.meter.now.shards)
+			})
+		})
+	}
+}
+
+// Pieces that no aggregator ever gets are noticed, when some of their shard have come.
+func TestAggregatorNoticesLostPieces(t *testing.T) {
+	w := &invented{meter: NewMeter(nil), shards: many(1, 3)}
+	b, err := New(w, w.meter, Options{Design: "aggregator"})
+	require.NoError(t, err)
+	task, err := w.Plan(t.Context(), "s000")
+	require.NoError(t, err)
+	pieces, err := b.compile(t.Context(), []*job{{task: task}}, nil)
+	require.NoError(t, err)
+	a := &aggregation{b: b, jobs: map[*job]struct{}{}}
+	require.NoError(t, a.take(t.Context(), outcome{piece: pieces[1], result: fakeResult(1)}))
+	require.ErrorIs(t, a.complete(t.Context()), stage.ErrDone)
+	r := w.meter.Report("")
+	require.Equal(t, 1, r.ShardsFailed)
+	require.Contains(t, r.Failures[0].Error, "2 of 3 pieces were lost")
 }
 
 func TestRetriesAreBoundedAndCanSucceed(t *testing.T) {

@@ -1,0 +1,198 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/go-genstage/genstage/examples/shards/internal/build"
+	"github.com/go-genstage/genstage/examples/shards/internal/chart"
+	"github.com/go-genstage/genstage/examples/shards/internal/generate"
+	"github.com/go-genstage/genstage/examples/shards/internal/shardfile"
+	"github.com/go-genstage/genstage/examples/shards/internal/store"
+)
+
+// What -compare builds: little to compute and much to wait for, so that two cores show the designs and not themselves, and a
+// design that takes one piece after the other is done in seconds.
+const (
+	compareShards  = 24
+	compareLatency = 20 * time.Millisecond
+	compareBudget  = 1 << 18
+)
+
+// compared is one line of the comparison.
+type compared struct {
+	name    string
+	shows   string // in place of what the design says
+	options build.Options
+}
+
+// comparisons returns the designs in the order of the table, each with what it takes from base.
+func comparisons(base build.Options) []compared {
+	list := []compared{
+		{name: "manual"},
+		{name: "manual -wiring direct", shows: "pieces are bound to workers too early", options: build.Options{Design: "manual", Direct: true}},
+		{name: "manual -wiring direct -worker-max 20 -worker-min 10", shows: "one worker does twenty pieces one by one", options: build.Options{Design: "manual", Direct: true, WorkerMax: 20, WorkerMin: 10}},
+		{name: "manual -automatic", shows: "the fault: builders begin the next shard too early", options: build.Options{Design: "manual", Automatic: true}},
+		{name: "manual-supervised"},
+		{name: fmt.Sprintf("budget -budget %d", compareBudget), options: build.Options{Design: "budget", Budget: compareBudget}},
+		{name: "pool"},
+		{name: "pool -queue 10000", shows: "all is pushed at once: no back-pressure left", options: build.Options{Design: "pool", Queue: 10_000}},
+		{name: "pool-supervised"},
+		{name: "aggregator"},
+		{name: "children"},
+		{name: "children -k 20", shows: "the bound is back: a limit that all share", options: build.Options{Design: "children", K: 20}},
+		{name: "tasks -k 2", shows: "a large shard starves", options: build.Options{Design: "tasks", K: 2}},
+		{name: "tasks -k 20", shows: "the bound is broken", options: build.Options{Design: "tasks", K: 20}},
+		{name: fmt.Sprintf("sync -consumers %d", runtime.GOMAXPROCS(0)), options: build.Options{Design: "sync"}},
+		{name: "sync -consumers 20", options: build.Options{Design: "sync", Consumers: 20}},
+		{name: "limited"},
+		{name: "naive"},
+	}
+	for i := range list {
+		o := &list[i].options
+		if o.Design == "" {
+			o.Design = list[i].name
+		}
+		if list[i].shows == "" {
+			list[i].shows = build.Shows(o.Design)
+		}
+		o.Builders, o.Snapshots, o.Connect, o.Retries, o.Timeout = base.Builders, base.Snapshots, base.Connect, base.Retries, base.Timeout
+	}
+	return list
+}
+
+// runCompare builds the same input with every design, prints a table (or a list of reports), and draws curves.
+func runCompare(flags *buildFlags, dir, svg string, stdout, stderr io.Writer) int {
+	ctx, stop := interruptible()
+	defer stop()
+	reports, curves, list, err := compare(ctx, flags, dir, stderr)
+	if err == nil && svg != "" {
+		err = drawCurves(svg, list, curves)
+	}
+	if err == nil {
+		if flags.json {
+			enc := json.NewEncoder(stdout)
+			enc.SetIndent("", "  ")
+			err = enc.Encode(reports)
+		} else {
+			err = printComparison(stdout, list, reports, flags.latency)
+		}
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "shards: %v\n", err)
+		if ctx.Err() != nil {
+			return exitAborted
+		}
+		return exitFailed
+	}
+	return exitOK
+}
+
+func compare(ctx context.Context, flags *buildFlags, dir string, stderr io.Writer) ([]build.Report, []build.Curves, []compared, error) {
+	folder := filepath.Join(dir, "store")
+	if err := os.MkdirAll(folder, 0o777); err != nil {
+		return nil, nil, nil, err
+	}
+	place, writers, err := (&root{app: &app{}, path: folder}).openPlace(ctx, true)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	defer place.Close()
+	if _, err := generate.Generate(ctx, place, writers, generate.Config{Shards: compareShards}); err != nil {
+		return nil, nil, nil, err
+	}
+	list := comparisons(flags.options)
+	var reports []build.Report
+	var curves []build.Curves
+	for _, c := range list {
+		fmt.Fprintf(stderr, "%s\n", c.name)
+		r, curve, err := compareOne(ctx, flags, c, folder, filepath.Join(dir, "shards"))
+		if err != nil {
+			return nil, nil, nil, fmt.Errorf("%s: %w", c.name, err)
+		}
+		r.Design = c.name
+		reports, curves = append(reports, r), append(curves, curve)
+	}
+	return reports, curves, list, nil
+}
+
+// compareOne builds all shards from scratch.
+func compareOne(ctx context.Context, flags *buildFlags, c compared, root, out string) (build.Report, build.Curves, error) {
+	if err := os.RemoveAll(out); err != nil {
+		return build.Report{}, build.Curves{}, err
+	}
+	st, err := store.OpenDir(root)
+	if err != nil {
+		return build.Report{}, build.Curves{}, err
+	}
+	defer st.Close()
+	shards, err := shardfile.CreateDir(out)
+	if err != nil {
+		return build.Report{}, build.Curves{}, err
+	}
+	defer shards.Close()
+	meter := build.NewMeter(nil)
+	files := &build.Files{Store: st, Out: shards, Want: flags.want, Limits: flags.limits, Meter: meter, Latency: flags.latency, Seed: rand.Uint64()}
+	b, err := build.New(files, meter, c.options)
+	if err != nil {
+		return build.Report{}, build.Curves{}, err
+	}
+	runtime.GC()
+	heap := build.HeapPeak(5 * time.Millisecond)
+	err = b.Run(ctx)
+	peak := heap()
+	r := meter.Report(c.options.Design)
+	r.PeakHeap = peak
+	return r, meter.Curves(), err
+}
+
+func printComparison(w io.Writer, list []compared, reports []build.Report, latency time.Duration) error {
+	fmt.Fprintf(w, "%d shards, %d snapshots, %.1f MB, each snapshot with %v of latency; N = %d shards in progress, M = %d snapshots in flight.\n\n",
+		reports[0].ShardsBuilt, reports[0].SnapshotsFetched, float64(reports[0].BytesRead)/1e6, latency, list[0].options.Builders, list[0].options.Snapshots)
+	fmt.Fprintf(w, "%-52s %8s %8s %8s %7s %7s %6s %6s %8s  %s\n", "", "makespan", "times", "shards", "in", "bodies", "trans.", "heap", "connec-", "")
+	fmt.Fprintf(w, "%-52s %8s %8s %8s %7s %7s %6s %6s %8s  %s\n", "design", "s", "bound", "at once", "flight", "open", "MB", "MB", "tions", "what it shows")
+	for i, r := range reports {
+		if _, err := fmt.Fprintf(w, "%-52s %8.2f %8.2f %8d %7d %7d %6.1f %6.1f %8d  %s\n", r.Design, r.Makespan, r.Makespan/r.LowerBound, r.MaxShards, r.MaxSnapshots,
+			r.MaxStoreOpen, float64(r.PeakTransit)/1e6, float64(r.PeakHeap)/1e6, r.Connections, list[i].shows); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintln(w, "\nThe bound is that of N and M: a design that exceeds one of them can be faster.")
+	return err
+}
+
+// drawCurves draws snapshots in flight and bytes in transit over time, a curve for each design.
+func drawCurves(file string, list []compared, curves []build.Curves) error {
+	panels := []chart.Panel{
+		{Title: "Snapshots in flight", X: "seconds"},
+		{Title: "Bytes in transit: read, and not yet ingested", X: "seconds"},
+	}
+	for i, c := range curves {
+		panels[0].Curves = append(panels[0].Curves, chart.Curve{Name: list[i].name, Points: chartPoints(c.InFlight)})
+		panels[1].Curves = append(panels[1].Curves, chart.Curve{Name: list[i].name, Points: chartPoints(c.Transit)})
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	if err := chart.Write(f, panels...); err != nil {
+		_ = f.Close()
+		return err
+	}
+	return f.Close()
+}
+
+func chartPoints(points []build.Point) []chart.Point {
+	out := make([]chart.Point, len(points))
+	for i, p := range points {
+		out[i] = chart.Point{X: p.T, Y: float64(p.Value)}
+	}
+	return out
+}

@@ -1,0 +1,64 @@
+package command
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/go-genstage/genstage/examples/shards/internal/build"
+	"github.com/stretchr/testify/require"
+)
+
+func TestCompare(t *testing.T) {
+	if raceEnabled {
+		t.Skip("go test ./... runs it without the race detector")
+	}
+	dir := t.TempDir()
+	svg := filepath.Join(dir, "curves.svg")
+	code, stdout, stderr := shards(t, "-compare", "-json", "-dir", dir, "-svg", svg, "-latency", "2ms")
+	require.Zero(t, code, stderr)
+	var reports []build.Report
+	require.NoError(t, json.Unmarshal([]byte(stdout), &reports))
+	list := comparisons(build.Options{})
+	require.Len(t, reports, len(list))
+	for i, r := range reports {
+		require.Equal(t, list[i].name, r.Design)
+		require.Equal(t, compareShards, r.ShardsBuilt, r.Design)
+		require.Equal(t, reports[0].SnapshotsFetched, r.SnapshotsFetched, r.Design)
+		require.Equal(t, reports[0].ValueBytesStored, r.ValueBytesStored, r.Design)
+	}
+	require.Equal(t, 10, reports[0].MaxShards)
+	require.Equal(t, 20, reports[0].MaxSnapshots)
+	text, err := os.ReadFile(svg)
+	require.NoError(t, err)
+	for _, c := range list {
+		require.Contains(t, string(text), ">"+c.name+"<")
+	}
+
+	code, _, stderr = shards(t, "-svg", svg, "-dir", dir)
+	require.Equal(t, exitUsage, code)
+	require.Contains(t, stderr, "-compare")
+}
+
+// The simulation needs a process of its own.
+func TestSimulate(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"-children"}, exitOK, "10     15.50           15.0            15.0"},
+		{[]string{"-builders", "10", "-snapshots", "20", "-budget", "40"}, exitOK, "manual               10   20       40"},
+		{[]string{"-builders", "x"}, exitUsage, "no list of numbers"},
+		{[]string{"-design", "naive", "-budget", "1"}, exitUsage, "takes no budget"},
+	} {
+		cmd := exec.Command(os.Args[0], append([]string{"simulate"}, c.args...)...)
+		cmd.Env = append(os.Environ(), asProgram+"=1")
+		out, _ := cmd.CombinedOutput()
+		require.Equal(t, c.code, cmd.ProcessState.ExitCode(), string(out))
+		require.Contains(t, strings.TrimSpace(string(out)), c.want)
+	}
+}

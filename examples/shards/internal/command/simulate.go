@@ -1,0 +1,74 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/go-genstage/genstage/examples/shards/internal/build"
+	"github.com/go-genstage/genstage/examples/shards/internal/simulate"
+)
+
+// runSimulate is "shards simulate".
+func runSimulate(args []string, stdout, stderr io.Writer) int {
+	fs := newFlags("simulate", "simulate [-table | -children | FLAGS]", stderr)
+	table := fs.Bool("table", false, "what each design reaches, and where it fails, if every sub-task takes as long")
+	children := fs.Bool("children", false, "how many children of a consumer supervisor run on average, by its min demand")
+	design := fs.String("design", "manual", "of the day")
+	builders := fs.String("builders", "5,10,20", "N, shards in progress: a list")
+	snapshots := fs.String("snapshots", "10,20,40", "M, snapshots in flight: a list")
+	budgets := fs.String("budget", "0,64", "in GB, 0 for none: a list")
+	seed := fs.Uint64("seed", 1, "of the day")
+	if _, code, ok := parseArgs(fs, args, 0); !ok {
+		return code
+	}
+	var options []build.Options
+	err := forEach(*budgets, func(gb int64) error {
+		return forEach(*builders, func(n int64) error {
+			return forEach(*snapshots, func(m int64) error {
+				if n < 1 || m < 1 || n > 10_000 || m > 10_000 || gb < 0 || gb > 100_000 {
+					return fmt.Errorf("-builders %d, -snapshots %d, -budget %d: out of range", n, m, gb)
+				}
+				o := build.Options{Design: *design, Builders: int(n), Snapshots: int(m), Budget: gb * 1e9}
+				options = append(options, o)
+				return o.Check()
+			})
+		})
+	})
+	if err != nil {
+		fmt.Fprintf(stderr, "shards simulate: %v\n", err)
+		return exitUsage
+	}
+	simulate.Bubble(func() {
+		ctx := context.Background()
+		switch {
+		case *table:
+			err = simulate.PrintTable(ctx, stdout)
+		case *children:
+			err = simulate.PrintChildren(ctx, stdout)
+		default:
+			err = simulate.PrintDay(ctx, stdout, *seed, options)
+		}
+	})
+	if err != nil {
+		fmt.Fprintf(stderr, "shards simulate: %v\n", err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+// forEach calls fn for each number of a list.
+func forEach(list string, fn func(int64) error) error {
+	for _, text := range strings.Split(list, ",") {
+		n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+		if err != nil {
+			return fmt.Errorf("%q is no list of numbers", list)
+		}
+		if err := fn(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,3 @@
+package simulate
+
+import _ "github.com/go-genstage/genstage/internal/testargs" // the flags that all tests take
