@@ -15,7 +15,8 @@ import (
 var text = sync.OnceValue(func() (t struct {
 	chunks [][]byte
 	words  []int // of each chunk
-}) {
+},
+) {
 	const size, kinds = 64 << 10, 20_000
 	random := rand.New(rand.NewPCG(1, 0))
 	often := rand.NewZipf(random, 1.1, 4, kinds-1)
