@@ -14,11 +14,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// seeds says how many: with the race detector a tenth, which is slow enough.
+// seeds says how many: with the race detector a tenth, which is slow enough, but twenty at least.
 func seeds(ci, long int) int {
 	n := testkit.Rounds(ci, long)
 	if raced {
-		return max(1, n/10)
+		return min(n, max(20, n/10))
 	}
 	return n
 }
