@@ -168,8 +168,8 @@ func TestBuildOverAConnectionThatBreaks(t *testing.T) {
 	dir := t.TempDir()
 	folder, remote := filepath.Join(dir, "store"), "s3://breaks/data"
 	var long strings.Builder
-	for i := range 40_000 {
-		fmt.Fprintf(&long, `{"key":"k%07d","v":%d}`+"\n", i*7919%40_000, i)
+	for i := range 12_000 {
+		fmt.Fprintf(&long, `{"key":"k%07d","v":%d}`+"\n", i*7919%12_000, i)
 	}
 	root, err := (&bucket.Remote{}).Open(t.Context(), remote, 1)
 	require.Error(t, err, "flags say the endpoint")
@@ -184,7 +184,7 @@ func TestBuildOverAConnectionThatBreaks(t *testing.T) {
 		require.NoError(t, b.WriteFile(t.Context(), shard+"/a.ndjson", []byte(long.String())))
 	}
 	server.Take("breaks")
-	proxy.Cut(4, 300_000) // more than any listing, less than a body
+	proxy.Cut(4, 100_000) // more than any listing, less than a body
 	r := build(t, "-endpoint", proxy.URL, "-root", remote, "-out", filepath.Join(dir, "out"), "-retries", "0")
 	require.Equal(t, 3, r.Built)
 	require.Zero(t, proxy.Cuts(), "all were broken")

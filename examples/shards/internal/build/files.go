@@ -31,6 +31,9 @@ type Files struct {
 	// names and sizes are the same; 0 compares it at every look. It is for watching, where a look costs a read of everything.
 	Recheck time.Duration
 
+	// ReadOnly makes Plan write nothing down. It is for looking at what is stale without owning the folder.
+	ReadOnly bool
+
 	mu       sync.Mutex
 	compared map[string]time.Time // guarded by mu: when a shard's content was last compared
 }

@@ -59,7 +59,7 @@ func (t *tags) learn(s store.Snapshot, checksum string) {
 // keep writes down what is known now, if that is something else than what is written. That it cannot be written is no failure of
 // the shard: the next look asks the store for more.
 func (t *tags) keep() {
-	if !maps.Equal(t.were, t.are) {
+	if !t.files.ReadOnly && !maps.Equal(t.were, t.are) {
 		_ = shardfile.WriteTags(t.files.Out, t.shard, t.are)
 	}
 }

@@ -93,6 +93,13 @@ func TestTagsSaveChecksums(t *testing.T) {
 		require.Equal(t, first, shard(), name)
 	}
 
+	require.NoError(t, os.Remove(filepath.Join(path, "s.tags")))
+	task, err := (&Files{Store: st, Out: out, Want: shardfile.Wanted{Schema: 1}, Meter: NewMeter(nil), ReadOnly: true}).Plan(t.Context(), "s")
+	require.NoError(t, err)
+	require.Nil(t, task)
+	require.NoFileExists(t, filepath.Join(path, "s.tags"), "who only looks writes nothing")
+	build(0, 2)
+
 	st.Put("s", "a.ndjson", `{"key":"k","v":3}`) // the same size
 	st.version["a"]++
 	build(2, 1)

@@ -139,7 +139,7 @@ func dryRun(flags *buildFlags, root *root, out string, stdout, stderr io.Writer)
 	case !errors.Is(err, fs.ErrNotExist):
 		return fail(err)
 	}
-	files := &build.Files{Store: st, Out: shardFiles, Want: flags.want, Limits: flags.limits, Meter: build.NewMeter(nil)}
+	files := &build.Files{Store: st, Out: shardFiles, Want: flags.want, Limits: flags.limits, Meter: build.NewMeter(nil), ReadOnly: true}
 	tasks, err := build.Stale(ctx, files, flags.options.Source)
 	if ctx.Err() != nil {
 		return exitAborted

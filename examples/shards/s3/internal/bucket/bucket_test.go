@@ -1,6 +1,8 @@
 package bucket
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
@@ -177,11 +179,21 @@ func TestObjectOfSeveralParts(t *testing.T) {
 
 // A snapshot is read as it is stored, whatever its headers say about it.
 func TestContentEncodingIsNoBusinessOfOurs(t *testing.T) {
-	b := open(t, newBucket(t))
-	zipped := "\x1f\x8b not really gzip"
-	_, err := b.core.Client.PutObject(t.Context(), b.bucket, b.prefix+"s/a.ndjson.gz", strings.NewReader(zipped), int64(len(zipped)), minio.PutObjectOptions{ContentEncoding: "gzip"})
-	require.NoError(t, err)
-	require.Equal(t, zipped, read(t, b, "s", only(t, b, "s"), 0))
+	var stored bytes.Buffer
+	zip := gzip.NewWriter(&stored)
+	io.WriteString(zip, line("a"))
+	require.NoError(t, zip.Close())
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		w.Header().Set("Last-Modified", time.Unix(1, 0).UTC().Format(http.TimeFormat))
+		w.Header().Set("ETag", `"x"`)
+		w.Header().Set("Content-Length", fmt.Sprint(stored.Len()))
+		_, _ = w.Write(stored.Bytes())
+	}))
+	defer server.Close()
+	b := open(t, "some-bucket", func(o *Options) { o.Endpoint = server.URL })
+	snap := store.Snapshot{Name: "a", Gzip: true, Size: int64(stored.Len()), Tag: "x"}
+	require.Equal(t, stored.String(), read(t, b, "s", snap, 0))
 }
 
 func TestListingOfSeveralPages(t *testing.T) {
@@ -230,6 +242,10 @@ func TestListingOfSeveralPages(t *testing.T) {
 		return nil
 	})
 	_, err = b.Snapshots(ctx, "many")
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = b.Shards(ctx)
+	require.ErrorIs(t, err, context.Canceled, "the client would end without an error, and without a shard")
+	_, err = b.Empty(ctx)
 	require.ErrorIs(t, err, context.Canceled)
 }
 

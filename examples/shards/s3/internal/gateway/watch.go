@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/versity/versitygw/backend"
@@ -36,6 +37,7 @@ type watch struct {
 type watched struct {
 	tally    Tally
 	answer   func(op, key string) error // nil: none
+	delay    time.Duration              // before each object
 	hold     int                        // objects are held back until so many are open; 0: not
 	released chan struct{}              // closed when they no longer are
 }
@@ -68,6 +70,13 @@ func (g *Gateway) Hold(bucket string, n int) {
 	b := g.watch.of(bucket)
 	close(b.released)
 	b.hold, b.released = n, make(chan struct{})
+}
+
+// Delay makes the server wait before it sends an object of a bucket, as one that is far away does.
+func (g *Gateway) Delay(bucket string, d time.Duration) {
+	g.watch.mu.Lock()
+	defer g.watch.mu.Unlock()
+	g.watch.of(bucket).delay = d
 }
 
 // Answer has f asked first for every request of a bucket; op is get, head, list or put. What it returns is the answer, if not nil.
@@ -114,6 +123,7 @@ func (w *watch) GetObject(ctx context.Context, in *s3.GetObjectInput) (*s3.GetOb
 	b := w.of(bucket)
 	b.tally.Open++
 	b.tally.Most = max(b.tally.Most, b.tally.Open)
+	delay := b.delay
 	var wait chan struct{}
 	if b.hold > b.tally.Open {
 		wait = b.released
@@ -125,6 +135,7 @@ func (w *watch) GetObject(ctx context.Context, in *s3.GetObjectInput) (*s3.GetOb
 	if wait != nil {
 		<-wait
 	}
+	time.Sleep(delay)
 	out.Body = &watchedBody{ReadCloser: out.Body, w: w, bucket: bucket}
 	return out, nil
 }
