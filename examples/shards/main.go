@@ -6,6 +6,7 @@
 //	shards generate -root DIR                    makes a store to try it on
 //	shards get      -out DIR SHARD KEY           prints the versions of one key
 //	shards status   -out DIR                     what the last build is doing, or did, and what failed
+//	shards simulate                              runs the designs in fake time
 //	shards verify   -root DIR -out DIR           builds naively and compares
 //
 // Each takes -h. Exit codes: 0 done, 1 failed or nothing found, 2 usage or lock, 3 aborted.

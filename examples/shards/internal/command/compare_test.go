@@ -13,7 +13,7 @@ import (
 )
 
 func TestCompare(t *testing.T) {
-	if raceEnabled {
+	if raceEnabled || testing.Short() {
 		t.Skip("go test ./... runs it without the race detector")
 	}
 	dir := t.TempDir()

@@ -16,6 +16,7 @@ func runSimulate(args []string, stdout, stderr io.Writer) int {
 	fs := newFlags("simulate", "simulate [-table | -children | FLAGS]", stderr)
 	table := fs.Bool("table", false, "what each design reaches, and where it fails, if every sub-task takes as long")
 	children := fs.Bool("children", false, "how many children of a consumer supervisor run on average, by its min demand")
+	connect := fs.Duration("connect", 0, "with -table: what a connection takes to be made, where a sub-task takes 1s")
 	design := fs.String("design", "manual", "of the day")
 	builders := fs.String("builders", "5,10,20", "N, shards in progress: a list")
 	snapshots := fs.String("snapshots", "10,20,40", "M, snapshots in flight: a list")
@@ -37,6 +38,9 @@ func runSimulate(args []string, stdout, stderr io.Writer) int {
 			})
 		})
 	})
+	if err == nil && *connect < 0 {
+		err = fmt.Errorf("-connect %v: want 0 or more", *connect)
+	}
 	if err != nil {
 		fmt.Fprintf(stderr, "shards simulate: %v\n", err)
 		return exitUsage
@@ -45,7 +49,7 @@ func runSimulate(args []string, stdout, stderr io.Writer) int {
 		ctx := context.Background()
 		switch {
 		case *table:
-			err = simulate.PrintTable(ctx, stdout)
+			err = simulate.PrintTable(ctx, stdout, *connect)
 		case *children:
 			err = simulate.PrintChildren(ctx, stdout)
 		default:

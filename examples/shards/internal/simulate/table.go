@@ -103,12 +103,14 @@ func many(n, k int) []*Shard {
 	return shards
 }
 
-// PrintTable measures all rows and prints the table as it goes.
-func PrintTable(ctx context.Context, w io.Writer) error {
+// PrintTable measures all rows and prints the table as it goes. connect is what a connection to the store takes to be made,
+// where t is a second.
+func PrintTable(ctx context.Context, w io.Writer, connect time.Duration) error {
 	fmt.Fprintf(w, "Every sub-task takes t. N = 10 shards in progress, M = 20 snapshots in flight.\n\n")
 	fmt.Fprintf(w, "%-40s %9s %9s %9s %9s %9s\n", "", "ten × 240", "lone 240", "300 × 1", "newcomer", "40 × 24")
 	fmt.Fprintf(w, "%-40s %9s %9s %9s %9s %9s\n", "design", "in flight", "takes", "take", "waits", "in progr.")
 	for _, r := range Rows() {
+		r.Options.Connect = connect
 		if err := r.Measure(ctx, nil); err != nil {
 			return err
 		}
