@@ -83,6 +83,7 @@ func (k *children[In]) live(c *child[In], e *errand, wait func(), up chan<- begu
 			}
 			err = k.recovered(value, callback, stack)
 		}
+		err = sound(err)
 		cancel()
 		c.goroutine.Store(0)
 		if !e.back() {

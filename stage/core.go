@@ -147,6 +147,7 @@ func (c *core) guard(cb callbackName, fn func() error) (err error) {
 	} else {
 		err = fn()
 	}
+	err = sound(err)
 	returned = true
 	return err
 }

@@ -147,7 +147,7 @@ func (r *run[In, Out]) admits(e *edge[Out]) error {
 		}
 		e.tab.wake = func(sub *Subscription) { r.box.Post(message[In]{kind: msgRoom, sub: sub}) }
 	}
-	return r.disp.Subscribe(e.id, e.request)
+	return sound(r.disp.Subscribe(e.id, e.request))
 }
 
 // roomFor takes the message that there is room for a subscriber in its budget.

@@ -123,10 +123,11 @@ func (e *PanicError) Error() string {
 	return fmt.Sprintf("panic in %s: %v", e.Callback, e.Value)
 }
 
-// Unwrap returns Value if that is an error, else nil.
+// Unwrap returns Value if that is an error, else nil. For an error whose own methods panic, as those of
+// a nil pointer do, it returns one that says so.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
-	return err
+	return sound(err)
 }
 
 // StopError is what Stop returns when the stages did not drain before its context ended, or
@@ -228,6 +229,7 @@ func endedBy(stage string, err error, root *tenure) *ending {
 	if err == nil {
 		return &ending{clean: true}
 	}
+	err = sound(err)
 	var panicked *PanicError // no panic is clean, whatever its value
 	return &ending{
 		reason: &StageError{Stage: stage, Err: err},
@@ -239,7 +241,28 @@ func endedBy(stage string, err error, root *tenure) *ending {
 // cause is context.Cause without the chance of nil.
 func cause(ctx context.Context) error {
 	if err := context.Cause(ctx); err != nil {
-		return err
+		return sound(err)
 	}
 	return ErrShutdown
+}
+
+// sound returns an error of the user's that everyone may look into from here on: err, or, if a method of it panics
+// (Unwrap of a nil pointer, an Is of its own), one that says so. A panic of errors.Is outside of a callback
+// would not be that callback's.
+func sound(err error) error {
+	if err == nil || err == ErrDone {
+		return err
+	}
+	return probed(err)
+}
+
+func probed(err error) (safe error) {
+	defer func() {
+		if v := recover(); v != nil {
+			safe = fmt.Errorf("an error of type %T, of which a method panics: %v", err, v)
+		}
+	}()
+	var panicked *PanicError
+	_ = errors.Is(err, ErrDone) || errors.As(err, &panicked)
+	return err
 }

@@ -135,7 +135,7 @@ func (l *lineWell) failure() error {
 	case err == io.EOF:
 		return ErrDone
 	}
-	return fmt.Errorf("line %d: %w", l.number+1, err)
+	return fmt.Errorf("line %d: %w", l.number+1, sound(err))
 }
 
 func (l *lineWell) fill() {

@@ -278,7 +278,7 @@ func resubscribeOn[In, Out any](ctx context.Context, h *handle, old *Subscriptio
 	}
 	e := r.newEdge(d)
 	e.dynamic, e.reply = true, make(chan error, 1)
-	e.replaces, e.replacing = old, reason
+	e.replaces, e.replacing = old, sound(reason)
 	if !r.box.Post(message[In]{kind: msgSubscribeTo, arg: e}) {
 		h.removeSource(d.source.h)
 		return nil, r.refusal(what, ErrEnded)

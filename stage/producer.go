@@ -236,7 +236,7 @@ func (d *definition[In, Out]) dispatchWith(h *handle, make NewDispatcher[Out], o
 		}
 	}
 	if err != nil {
-		h.faults = append(h.faults, fmt.Errorf("%s: DispatchWith: %w", site, err))
+		h.faults = append(h.faults, fmt.Errorf("%s: DispatchWith: %w", site, sound(err)))
 		return
 	}
 	d.dispatcher, d.dispatchOptions = make, opts

@@ -167,7 +167,7 @@ func (s *Subscription) Cancel(reason error) error {
 	if s.ended() {
 		return ErrEnded
 	}
-	s.cancel(reason)
+	s.cancel(sound(reason))
 	return nil
 }
 
