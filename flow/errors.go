@@ -46,10 +46,23 @@ func (e *ItemError) Unwrap() error { return e.Err }
 // end. A flow that ended like that would give a part of its results for the whole.
 func failure(err error) error {
 	if errors.Is(err, stage.ErrDone) || errors.Is(err, stage.ErrShutdown) {
-		return errors.New(err.Error())
+		return failed{err}
 	}
 	return err
 }
+
+// failed is an error in which those that mean a normal end are not found, but everything else is.
+type failed struct{ err error }
+
+func (f failed) Error() string { return f.err.Error() }
+
+// Is is not asked for what f wraps, which Unwrap would hand out.
+func (f failed) Is(target error) bool {
+	return target != stage.ErrDone && target != stage.ErrShutdown && errors.Is(f.err, target)
+}
+
+// As is [errors.As] of what f wraps.
+func (f failed) As(target any) bool { return errors.As(f.err, target) }
 
 // cut returns the error for a subscription that ended, nil if that was by completion.
 func cut(sub *stage.Subscription, end stage.Cancellation) error {

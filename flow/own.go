@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/go-genstage/genstage/stage"
 )
@@ -45,8 +46,12 @@ type Consumer[T any] interface {
 
 // Into returns the flow and consumers of one's own as one pipeline: they share the results on demand, with the default
 // max and min demand, and run and end with it. (For other terms, let them subscribe to a [Source].) The consumers are
-// subscribed by this call, so it is made once; the pipeline may run any number of times.
+// subscribed by this call, so it is made once; the pipeline may run any number of times. Without consumers its Run returns an error that wraps
+// [stage.ErrInvalidOption].
 func Into[T any](f Flow[T], consumers ...Consumer[T]) *stage.Pipeline {
+	if len(consumers) == 0 { // nobody would ever ask
+		return stage.NewPipeline(faulty(fmt.Errorf("%w: Into without consumers", stage.ErrInvalidOption)))
+	}
 	src, p := Source(f, stage.Demand)
 	stages := []stage.Stage{p}
 	for _, c := range consumers {

@@ -156,7 +156,7 @@ func FromSeq2[T any](seq iter.Seq2[T, error], opts ...Option) Flow[T] {
 			var s single[T]
 			for v, err := range seq {
 				if err != nil {
-					yield(event{}, err)
+					yield(event{}, failure(err))
 					return
 				}
 				if !yield(s.event(v), nil) {
@@ -188,9 +188,17 @@ func Lines(r io.Reader, opts ...Option) Flow[string] {
 		panic("flow: Lines: nil reader")
 	}
 	return from[string](opts, &origin[string]{what: "lines", make: func(name string) (stage.Source[string], stage.Stage) {
-		p := stage.Lines(r, stage.Name(name))
+		p := stage.Lines(reader{r}, stage.Name(name))
 		return p, p
 	}})
+}
+
+// reader is a reader of the user's, whose errors are failures.
+type reader struct{ r io.Reader }
+
+func (r reader) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	return n, failure(err)
 }
 
 // FromProducers makes a flow of what producers of one's own emit. They run with the flow: one run at a time,
