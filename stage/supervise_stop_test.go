@@ -44,6 +44,33 @@ func TestSupervisorStopStartsNothing(t *testing.T) {
 	})
 }
 
+// A part of a pipeline has ended while the pipeline goes on: at Stop it is known that the part will not run again, and
+// its producer is not kept for it (R2), which another part waits for.
+func TestSupervisorStopWhileAPartOfAPipelineHasEnded(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		sup := stage.NewSupervisor(quiet, stage.OneForOne)
+		source := endless()
+		middle := relay(0)
+		middle.SubscribeTo(source, stage.MaxDemand(10))
+		first := stage.NewConsumer(func(context.Context, []int, *stage.Subscription) error { return stage.ErrDone })
+		first.SubscribeTo(middle, stage.MaxDemand(4), stage.MinDemand(0))
+		stays := newSink(time.Second)
+		stays.SubscribeTo(source, stage.MaxDemand(4))
+		sup.Add(source)
+		sup.Add(middle)
+		sup.Add(stage.NewPipeline(first, stays), stage.Restart(stage.RestartPermanent))
+		run := start(t.Context(), sup)
+		time.Sleep(time.Minute)
+		require.False(t, first.Stats().Running)
+		require.True(t, middle.Stats().Running, "it waits for the pipeline's next run")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		require.NoError(t, sup.Stop(ctx))
+		require.NoError(t, run.wait(t))
+		closed(t, sup)
+	})
+}
+
 // B36: Stop during a pause returns at once.
 func TestSupervisorStopDuringAPause(t *testing.T) {
 	for _, strategy := range []stage.Strategy{stage.RestForOne, stage.OneForOne, stage.OneForAll} {

@@ -373,12 +373,10 @@ func (r *supervision) releaseAll(runs []*scope, replaced []Stage, wait func()) {
 // forsake lets go of those who wait for a member to run again, unless the supervisor itself will.
 func (r *supervision) forsake(i int) { forsake(r.members[i].stage, false) }
 
-// forsakeAll is forsake of all that do not run.
+// forsakeAll is forsake of all; a member that runs may be a pipeline of which a part has ended.
 func (r *supervision) forsakeAll() {
 	for i := range r.members {
-		if r.members[i].run == nil {
-			r.forsake(i)
-		}
+		r.forsake(i)
 	}
 }
 
