@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"math"
 	"time"
 
 	"github.com/go-genstage/genstage/stage"
@@ -114,7 +115,7 @@ func (n *node) less(_ context.Context, demand int) ([]event, error) {
 	now := min(demand, n.w.below(n.o.Most+1))
 	n.askedFor(demand)
 	before := n.owed
-	n.owed += demand - now
+	n.owed = min(n.owed, math.MaxInt-(demand-now)) + demand - now // demand may be for all there is
 	out, err := n.demanded(now)
 	if before == 0 && n.owed > 0 && err == nil {
 		n.w.sched.Go(n.name+" pays", n.pay)
