@@ -31,7 +31,6 @@ type contestant struct {
 type reach struct {
 	name, than string
 	most       float64
-	text       string // how docs/performance.md says it; "" as it is
 }
 
 // sample is one run.
