@@ -83,7 +83,8 @@
 // operation and the stage and wraps the cause, and no result. [Flow.OnError] has the operations
 // behind it try again, skip the item, or hand it to a function of dead letters instead. A panic
 // always ends the flow, as a [*stage.PanicError]. There is never a part of the result with a nil error, unless
-// you said so: skipped items, dead letters, bounded buffers and closed windows leave values out. The
+// you said so: skipped items, dead letters, bounded buffers, closed windows, and stages of
+// your own that have had enough ([Through], [Into]) leave values out. The
 // end of the context ends the flow, with the context's cause; no goroutine is left behind.
 //
 // # Running

@@ -35,6 +35,16 @@ func withPauses(r *rand.Rand, n int) func(yield func(int) bool) {
 	}
 }
 
+// requireEach holds that got has each of 0 to n-1 once, in any order.
+func requireEach(t *testing.T, seed uint64, n int, got []int) {
+	t.Helper()
+	slices.Sort(got)
+	require.Len(t, got, n, "seed %d", seed)
+	for i, v := range got {
+		require.Equal(t, i, v, "seed %d", seed)
+	}
+}
+
 // Batches by time, whatever the phase of the timer at the end: what goes in comes out, and no batch is empty.
 func TestB22GroupingByTimeLosesNothing(t *testing.T) {
 	testkit.Report(t, "B22", int(seeds(t)))
@@ -68,11 +78,7 @@ func TestB22GroupingByTimeLosesNothing(t *testing.T) {
 				require.NotEmpty(t, b, "seed %d", seed)
 				all = append(all, b...)
 			}
-			slices.Sort(all)
-			require.Len(t, all, n, "seed %d", seed)
-			for i, v := range all {
-				require.Equal(t, i, v, "seed %d", seed)
-			}
+			requireEach(t, seed, n, all)
 		})
 	}
 }
@@ -161,11 +167,7 @@ func TestB33AnEarlyCloseLosesNoWindow(t *testing.T) {
 				return nil
 			})
 			require.NoError(t, flow.Into(sums, slow).Run(t.Context()))
-			slices.Sort(got)
-			require.Len(t, got, n, "seed %d", seed)
-			for i, v := range got {
-				require.Equal(t, i, v, "seed %d", seed)
-			}
+			requireEach(t, seed, n, got)
 		})
 	}
 }
@@ -217,11 +219,7 @@ func TestB18AStopLosesNoWindow(t *testing.T) {
 				require.NotEmpty(t, all, "seed %d", seed)
 				got = append(got, all...)
 			}
-			slices.Sort(got)
-			require.Len(t, got, given, "seed %d", seed)
-			for i, v := range got {
-				require.Equal(t, i, v, "seed %d", seed)
-			}
+			requireEach(t, seed, given, got)
 		})
 	}
 }
