@@ -78,7 +78,7 @@
 // A stage is for what happens at the same time as something else, waits for something else, or
 // fails by itself. It is not a way to structure code: three functions called one after the other
 // in one callback are faster, and easier to read, than three stages. Between two stages a batch
-// and the ask for it cost half a microsecond to one, whatever the size of the batch; with a max
+// and the ask for it cost about a microsecond, whatever the size of the batch; with a max
 // demand of 1 that is the price of every event. If there is one source, a fixed number of workers
 // and nothing to slow down, a channel or an errgroup with a limit will do.
 //
