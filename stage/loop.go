@@ -228,13 +228,12 @@ func (r *run[In, Out]) receive(m message[In]) {
 	case msgChild:
 		r.kids.home(m.arg.(*child[In]))
 	case msgRecheck:
-		r.hadConsumer = true // or one was to come
-		r.checkAbandoned()
+		r.servedBefore = true // or one was to come
+		r.missSubscribers()
 	case msgStop:
 		r.stopNow(m.arg.(func(*handle) bool))
 		if r.servedBefore {
-			r.hadConsumer = true
-			r.checkAbandoned()
+			r.missSubscribers()
 		}
 
 	case msgInit:

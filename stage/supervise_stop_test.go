@@ -71,6 +71,32 @@ func TestSupervisorStopWhileAPartOfAPipelineHasEnded(t *testing.T) {
 	})
 }
 
+// A member that is always started again has completed once, and its consumer lives on without it: at Stop nobody will take
+// what it has received meanwhile, and it is ended (R2) instead of waiting for the deadline.
+func TestSupervisorStopOfAMemberWhoseConsumersHaveSeenItComplete(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		sup := stage.NewSupervisor(quiet, stage.OneForOne)
+		source, middle, sink := endless(), relay(0), newSink(time.Second)
+		middle.SubscribeTo(source, stage.MaxDemand(10))
+		sink.SubscribeTo(middle, stage.MaxDemand(4))
+		sink.SubscribeTo(source, stage.MaxDemand(4))
+		sup.Add(source)
+		sup.Add(middle, stage.Restart(stage.RestartPermanent))
+		sup.Add(sink)
+		run := start(t.Context(), sup)
+		require.NoError(t, middle.Do(t.Context(), func(context.Context) ([]int, error) { return nil, stage.ErrDone }))
+		time.Sleep(time.Minute)
+		require.Equal(t, 2, middle.Stats().Runs)
+		require.True(t, middle.Stats().Running, "it waits for somebody to subscribe")
+		require.EqualValues(t, 10, middle.Stats().Input.Queued)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		require.NoError(t, sup.Stop(ctx))
+		require.NoError(t, run.wait(t))
+		closed(t, sup)
+	})
+}
+
 // B36: Stop during a pause returns at once.
 func TestSupervisorStopDuringAPause(t *testing.T) {
 	for _, strategy := range []stage.Strategy{stage.RestForOne, stage.OneForOne, stage.OneForAll} {
