@@ -31,7 +31,7 @@ type definition[In, Out any] struct {
 	child      *childSpec[In] // of a consumer supervisor; it stands in for events
 	onDemand   func(context.Context, int) ([]Out, int, error)
 
-	dispatcher      NewDispatcher[Out] // nil: Demand
+	dispatcher      DispatcherFactory[Out] // nil: Demand
 	dispatchOptions []DispatchOption
 }
 
