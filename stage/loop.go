@@ -53,6 +53,7 @@ type run[In, Out any] struct {
 	left  []message[In] // was in the mailbox when it closed; not answered
 
 	initialized bool // OnInit has returned without a failure
+	draining    bool // Stop was called
 	stopping    bool // Stop: subscriptions are being cancelled
 	finishing   bool // done: only what was emitted is still delivered, and held events waited for
 	concluding  int  // how far conclude has come
@@ -231,6 +232,7 @@ func (r *run[In, Out]) receive(m message[In]) {
 		r.servedBefore = true // or one was to come
 		r.missSubscribers()
 	case msgStop:
+		r.draining = true
 		r.stopNow(m.arg.(func(*handle) bool))
 		if r.servedBefore {
 			r.missSubscribers()

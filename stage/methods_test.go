@@ -66,7 +66,7 @@ var specimens = map[string]specimen{
 	"MessageKind":      {zero: new(stage.MessageKind), valid: true},
 	"PanicError":       {zero: new(stage.PanicError), valid: true},
 	"PushError":        {zero: new(stage.PushError), valid: true},
-	"Error":       {zero: new(stage.Error), valid: true},
+	"Error":            {zero: new(stage.Error), valid: true},
 	"StateKind":        {zero: new(stage.StateKind), valid: true},
 	"Strategy":         {zero: new(stage.Strategy), valid: true},
 	"StopError":        {zero: new(stage.StopError), valid: true},

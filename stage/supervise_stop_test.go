@@ -97,6 +97,30 @@ func TestSupervisorStopOfAMemberWhoseConsumersHaveSeenItComplete(t *testing.T) {
 	})
 }
 
+// The same of a queue, whose only consumer is not started again with the others.
+func TestSupervisorStopOfAQueueThatHasLostItsConsumer(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		sup := stage.NewSupervisor(quiet, stage.OneForAll)
+		queue, sink, other := stage.NewQueue[int](10), newSink(0), endless()
+		sink.SubscribeTo(queue)
+		sup.Add(queue, stage.Restart(stage.RestartPermanent))
+		sup.Add(sink, stage.Restart(stage.RestartTemporary))
+		sup.Add(other)
+		run := start(t.Context(), sup)
+		other.Abort(errBoom)
+		synctest.Wait()
+		require.Equal(t, 2, queue.Stats().Runs)
+		require.False(t, sink.Stats().Running)
+		require.NoError(t, queue.TryPush(1, 2))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		require.NoError(t, sup.Stop(ctx))
+		require.NoError(t, run.wait(t))
+		require.EqualValues(t, 2, queue.Stats().Output.Lost)
+		closed(t, sup)
+	})
+}
+
 // B36: Stop during a pause returns at once.
 func TestSupervisorStopDuringAPause(t *testing.T) {
 	for _, strategy := range []stage.Strategy{stage.RestForOne, stage.OneForOne, stage.OneForAll} {

@@ -206,7 +206,7 @@ func (r *run[In, Out]) inheritSubscribers() {
 // waitsOn reports whether the stage is always started again, and is not being stopped.
 func (r *run[In, Out]) waitsOn() bool {
 	t := r.scope.tenure
-	return t != nil && t.keeping.mode == RestartPermanent && !r.stopping && !r.finishing
+	return t != nil && t.keeping.mode == RestartPermanent && !r.draining
 }
 
 // missSubscribers has the stage look whether it still has subscribers, or will have, now that one is not to come any more,
