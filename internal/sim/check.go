@@ -245,7 +245,7 @@ func (n *node) parkedOutput(s stage.Stats) {
 	if n.in != nil && s.Input.Queued > 0 && n.o.Kind != Limiter && n.o.Kind != Expander && !n.done {
 		w.violate("%s waits, with %d events to begin and demand for %d (A11)", n.name, s.Input.Queued, open)
 	}
-	if w.rerun() && w.inside() { // it may not have been released
+	if w.rerun() && s.State.Kind == stage.StateStarting { // a supervisor in a pipeline, or in another one, may begin late, or be stopped before
 		return
 	}
 	if n.done || n.stopped || !w.started && w.o.Layout != Apart {

@@ -228,7 +228,7 @@ func (n *node) connected(s stage.Stats) {
 	}
 }
 
-// rerun reports whether any stage runs again: a supervisor in a pipeline, or in another one, may begin late then.
+// rerun reports whether any stage runs again.
 func (w *world) rerun() bool {
 	for _, n := range w.nodes {
 		if n.before != nil {
