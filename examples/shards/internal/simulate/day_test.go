@@ -63,6 +63,7 @@ func TestMakespanOfTheMix(t *testing.T) {
 	if testing.Short() {
 		seeds = 10
 	}
+	worst := 0.0
 	synctest.Test(t, func(t *testing.T) {
 		for seed := range seeds {
 			var shards []*Shard
@@ -80,8 +81,14 @@ func TestMakespanOfTheMix(t *testing.T) {
 			require.NoError(t, err)
 			require.LessOrEqual(t, r.Report.Makespan, 1.05*r.Report.LowerBound, "seed %d", seed)
 			require.GreaterOrEqual(t, r.Report.MeanInFlight, 19.5, "seed %d", seed)
+			hand, err := Build(t.Context(), build.Options{Design: BySemaphores}, shards)
+			require.NoError(t, err)
+			require.Equal(t, len(shards), hand.Report.ShardsBuilt)
+			worst = max(worst, r.Report.Makespan/hand.Report.Makespan)
 		}
 	})
+	t.Logf("at most %.4f times as long as two semaphores", worst)
+	require.LessOrEqual(t, worst, 1.02)
 }
 
 func TestMeanChildren(t *testing.T) {
