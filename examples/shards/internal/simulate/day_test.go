@@ -126,3 +126,24 @@ func TestDayHasWhatItSays(t *testing.T) {
 		require.GreaterOrEqual(t, most, median)
 	})
 }
+
+// Workers compress side by side. An owner does it one after the other, and if it hands out the pieces as well, the next ones
+// wait behind what has come: a round of 20 takes t and all their compressing. With the pieces in a queue only the last
+// round's is waited for, until the owner is busy all the time.
+func TestWhoCompressesALoneShard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, takes := range []float64{0.01, 0.05, 0.1} {
+			c, err := MeasureCompressing(t.Context(), time.Duration(takes*float64(unit)))
+			require.NoError(t, err)
+			t.Logf("%+v", c)
+			require.InDelta(t, 12*(1+takes), c.Worker.Makespan, 1e-9)
+			require.Zero(t, c.Worker.Busy)
+			require.LessOrEqual(t, c.Owner.Makespan, 12*(1+20*takes)+1e-9)
+			require.LessOrEqual(t, c.Pool.Makespan, max(12, 240*takes)+1+20*takes+1e-9)
+			require.Less(t, c.Worker.Makespan, c.Pool.Makespan)
+			require.Less(t, c.Pool.Makespan, c.Owner.Makespan)
+			require.InDelta(t, 240*takes/c.Owner.Makespan, c.Owner.Busy, 1e-9)
+			require.InDelta(t, 240*takes/c.Pool.Makespan, c.Pool.Busy, 1e-9)
+		}
+	})
+}
