@@ -40,7 +40,8 @@ type core struct {
 	looked  atomic.Pointer[time.Time] // when somebody first took Stats; nil: nobody has
 	pushing atomic.Pointer[handle]    // the queue in whose Push the callback in progress waits; written by the stage goroutine
 
-	waitsFor *core // guarded by calls: the stage whose Do the callback in progress waits for
+	waits wait          // guarded by calls: the Do that the callback in progress is in
+	ready chan struct{} // closed when OnInit has returned or the run has ended
 
 	watch      watchdog
 	inCallback errand  // the callback that was abandoned

@@ -104,7 +104,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return &StageError{Stage: p.name, Err: cause(ctx)}
 	}
-	s := &scope{label: p.name, done: make(chan struct{})}
+	s := &scope{label: p.name, launch: &launch{}, done: make(chan struct{})}
 	if err := p.begin(s); err != nil {
 		return err
 	}
@@ -225,7 +225,7 @@ func (p *Pipeline) open(ctx context.Context, parent *scope) (controller, error) 
 	if p.fault != nil {
 		return nil, p.fault
 	}
-	s := &scope{label: p.name, parent: parent, tenure: parent.tenure, done: make(chan struct{})}
+	s := &scope{label: p.name, parent: parent, tenure: parent.tenure, launch: parent.launch, done: make(chan struct{})}
 	if err := p.begin(s); err != nil {
 		return nil, err
 	}

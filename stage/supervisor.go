@@ -221,7 +221,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return &StageError{Stage: s.Name(), Err: cause(ctx)}
 	}
-	root := &scope{label: s.Name(), alone: true, done: make(chan struct{})}
+	root := &scope{label: s.Name(), alone: true, launch: &launch{}, done: make(chan struct{})}
 	return root.run(ctx, []member{s})
 }
 

@@ -45,6 +45,7 @@ type supervision struct {
 	stopping int  // the member that is being stopped, and waited for; -1: none
 	dropped  bool // nobody is started any more
 
+	launch launch         // of its restarts
 	halted chan struct{}  // closed when nothing is started any more
 	mute   atomic.Bool    // the log handler was abandoned: it is not called any more
 	starts sync.WaitGroup // goroutines of start
@@ -119,7 +120,7 @@ func (r *supervision) openMember(i int) error {
 		return err
 	}
 	s := &scope{
-		label: stage.Name(), parent: r.parent, keeper: r, done: make(chan struct{}),
+		label: stage.Name(), parent: r.parent, keeper: r, launch: r.launchNow(), done: make(chan struct{}),
 		tenure: &tenure{keeping: m.keeping, outer: r.parent.tenure},
 	}
 	err = s.open(r.ctx, []member{stage})
@@ -146,6 +147,16 @@ func (r *supervision) openMember(i int) error {
 		s.stop(stopped)
 	}
 	return nil
+}
+
+// launchNow returns the start that a member is part of: the first one, of everything around it, or a restart by r.
+func (r *supervision) launchNow() *launch {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.released {
+		return &r.launch
+	}
+	return r.parent.launch
 }
 
 func (r *supervision) name() string { return r.sup.conf.name }
