@@ -68,7 +68,7 @@ func (r *run[In, Out]) makeDispatcher() error {
 }
 
 // forgetDispatcher books what the dispatcher keeps as lost and does without it: a callback was abandoned that
-// may be in its middle.
+// may be in its middle, or a method of it has failed, and may again.
 func (r *run[In, Out]) forgetDispatcher() {
 	if r.def.out == nil {
 		return
@@ -76,7 +76,7 @@ func (r *run[In, Out]) forgetDispatcher() {
 	if r.inProgress.events+r.inProgress.queued == 0 { // else cutShort does
 		r.outputLost.Add(int64(r.lastQueued))
 	}
-	r.disp, r.queueing = newDemandDispatcher[Out](), nil
+	r.disp, r.queueing, r.lastQueued = newDemandDispatcher[Out](), nil, 0
 	r.budgeting, _ = r.disp.(BudgetDispatcher[Out])
 }
 

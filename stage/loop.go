@@ -106,6 +106,7 @@ func (r *run[In, Out]) main(second bool) {
 			return
 		}
 		r.fail(r.recovered(recover(), "Dispatcher", debug.Stack()))
+		r.forgetDispatcher() // nothing is dispatched any more
 		go r.main(second)
 	}()
 	r.onGo.Store(goid.Current())
