@@ -169,10 +169,13 @@ func (r *run[In, Out]) cutShort() {
 	o, all := &r.outcome, r.inProgress.events+r.inProgress.queued
 	if all > 0 {
 		r.inProgress.events, r.inProgress.queued = 0, 0
-		r.multicast = false // the copies of this one are counted one by one
-		dispatched := min(o.copies, int64(all))
+		copies, dispatched := o.copies, o.copies
+		if r.multicast {
+			copies, dispatched = r.cutCopies()
+		}
+		dispatched = min(dispatched, int64(all))
 		r.dispatched.Add(dispatched)
-		r.copies.Add(o.copies)
+		r.copies.Add(copies)
 		r.dropped.Add(int64(o.dropped))
 		r.discarded.Add(int64(len(o.discarded)))
 		r.outputLost.Add(int64(all-r.inQueues()-o.dropped-len(o.discarded)) - dispatched)
@@ -183,6 +186,21 @@ func (r *run[In, Out]) cutShort() {
 		r.outputLost.Add(n)
 	}
 	r.outcome = outcome[Out]{}
+}
+
+// cutCopies returns how many copies a broadcast that was cut short has given out, and of how many events. What waits for
+// those that lag will not come any more.
+func (r *run[In, Out]) cutCopies() (copies, events int64) {
+	for _, e := range r.edges {
+		n := e.sent.Load() + e.filtered.Load() + e.lagged.Load() - (r.dispatched.Load() - e.joined)
+		if n < 0 && e.options.lag > 0 {
+			e.lagged.Add(-n)
+			n = 0
+		}
+		copies, events = copies+n, max(events, n)
+	}
+	r.multicast = false // all copies are settled
+	return copies, events
 }
 
 // inQueues is how many events the dispatcher keeps.

@@ -80,6 +80,9 @@ func newRun[In, Out any](ctx context.Context, s *scope, h *handle, def definitio
 	if r.watching = h.conf.profile || len(h.conf.watch) > 0; h.conf.profile {
 		r.startProfile()
 	}
+	if len(h.conf.observe) > 0 {
+		r.attendant = &attendant{}
+	}
 	r.hop = hop.Join(ctx, h.conf.name)
 	r.box.Init()
 	r.ring = r.box.Ring
