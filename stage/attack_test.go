@@ -116,8 +116,8 @@ func (a *assault) argument(ctx context.Context, typ reflect.Type) reflect.Value 
 		return reflect.ValueOf(silent(quiet))
 	case reflect.TypeFor[func() stage.Stage]():
 		return reflect.ValueOf(func() stage.Stage { return silent(quiet) })
-	case reflect.TypeFor[stage.NewDispatcher[int]]():
-		return reflect.ValueOf(stage.NewDispatcher[int](stage.Demand[int]))
+	case reflect.TypeFor[stage.DispatcherFactory[int]]():
+		return reflect.ValueOf(stage.DispatcherFactory[int](stage.Demand[int]))
 	}
 	switch typ.Kind() {
 	case reflect.Int, reflect.Int64, reflect.Uint64:

@@ -432,7 +432,7 @@ func TestAnObserverWithinAnObserver(t *testing.T) {
 				}
 				abortAll(t, run)
 				require.EqualValues(t, 2, asks.Load())
-				require.Greater(t, seen.Load(), int64(2))
+				require.True(t, name == "hangs" || seen.Load() > 2) // after that nobody is told any more
 				if name == "exits" || name == "panics" {
 					require.Error(t, c.Stats().Err)
 					var panicked *stage.PanicError

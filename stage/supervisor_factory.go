@@ -25,7 +25,7 @@ func (r *supervision) stageOf(m *keptMember) (Stage, error) {
 		err = r.expect(m, stage)
 	}
 	if err != nil {
-		return nil, &StageError{Stage: r.name(), Err: fmt.Errorf("%s: AddFunc: %w", m.spec.site, err)}
+		return nil, &Error{Stage: r.name(), Err: fmt.Errorf("%s: AddFunc: %w", m.spec.site, err)}
 	}
 	return stage, nil
 }
