@@ -1,9 +1,11 @@
 package stage_test
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-genstage/genstage/stage"
@@ -55,4 +57,25 @@ func TestBroadcastCountsEachCopyOnce(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Goexit in a callback of a stage whose dispatcher keeps events: they are counted once while the stage ends.
+func TestLedgerWhileAStageEndsByGoexit(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := silent(quiet, stage.OnTerminate(func(error) { time.Sleep(time.Second) }))
+		p.DispatchWith(stage.PartitionBy(func(n int) int { return n % 2 }, 0, 1))
+		c := newSink(0)
+		c.SubscribeTo(stage.Partition(p, 0), stage.MaxDemand(2))
+		runs := runAlone(t.Context(), p, c)
+		give(t, p, upTo(10)...)
+		synctest.Wait()
+		require.EqualValues(t, 5, p.Stats().Output.Buffered)
+		require.NoError(t, p.Tell(func(context.Context) ([]int, error) { runtime.Goexit(); return nil, nil }))
+		time.Sleep(time.Second / 2)
+		require.True(t, runs[0].running())
+		ledger(t, p, c)
+		require.ErrorIs(t, runs[0].wait(t), stage.ErrGoexit)
+		abortAll(t, runs...)
+		closed(t, p, c)
+	})
 }

@@ -36,6 +36,8 @@ func (r *run[In, Out]) openOutlet() {
 	r.forwarding.Store(!r.accumulating)
 	r.disp = newDemandDispatcher[Out]()
 	r.budgeting, _ = r.disp.(BudgetDispatcher[Out])
+	r.cutShort()
+	r.publish()
 }
 
 // makeDispatcher makes the one that DispatchWith named, at the beginning of the run.
@@ -73,11 +75,13 @@ func (r *run[In, Out]) forgetDispatcher() {
 	if r.def.out == nil {
 		return
 	}
-	if r.inProgress.events+r.inProgress.queued == 0 { // else cutShort does
+	if r.inProgress.events+r.inProgress.queued == 0 { // else cutShort does, below
 		r.outputLost.Add(int64(r.lastQueued))
 	}
 	r.disp, r.queueing, r.lastQueued = newDemandDispatcher[Out](), nil, 0
 	r.budgeting, _ = r.disp.(BudgetDispatcher[Out])
+	r.cutShort()
+	r.publish()
 }
 
 // emit takes events from a callback: they are dispatched as far as there is demand, behind what
