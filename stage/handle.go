@@ -94,7 +94,7 @@ func (h *handle) Run(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return &Error{Stage: h.conf.name, Err: cause(ctx)}
 	}
-	s := &scope{label: h.conf.name, alone: true, done: make(chan struct{})}
+	s := &scope{label: h.conf.name, alone: true, launch: &launch{}, done: make(chan struct{})}
 	return s.run(ctx, []member{h})
 }
 

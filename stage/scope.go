@@ -20,6 +20,7 @@ type scope struct {
 	number int          // which run of the pipeline it is; set before run, read-only after
 	alone  bool         // a stage by itself: no rules; set before run, read-only after
 	parent *scope       // of a pipeline within a pipeline; set before run, read-only after
+	launch *launch      // the start that it is part of; set before run, read-only after
 	tenure *tenure      // what a supervisor says of it; nil for none; set before run, read-only after
 	keeper *supervision // of one run of a supervisor's member, which is told instead of parent; set before run, read-only after
 
