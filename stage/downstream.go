@@ -300,7 +300,7 @@ func (r *run[In, Out]) checkAbandoned() {
 	if r.feed != nil && r.feed.patient() {
 		return
 	}
-	if r.finishing && r.buf.Len() == 0 && len(r.kept) == 0 && r.heldNow.Load() == 0 && r.comingBack == 0 {
+	if r.finishing && r.buf.Len() == 0 && len(r.kept) == 0 && r.heldNow.Load() == 0 && r.comingBack == 0 && r.expansion == nil {
 		return // it has delivered everything
 	}
 	r.fail(ErrShutdown)

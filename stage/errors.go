@@ -95,18 +95,18 @@ var (
 	ErrGoexit = errors.New("stage: callback called runtime.Goexit")
 )
 
-// StageError names the stage whose end it describes. Every error that Run returns for the end of
+// Error names the stage whose end it describes. Every error that Run returns for the end of
 // a stage is wrapped in one, once: the stage where it began.
-type StageError struct {
+type Error struct {
 	Stage string // name of the stage
 	Err   error
 }
 
 // Error returns the stage's name and the text of Err.
-func (e *StageError) Error() string { return fmt.Sprintf("stage %q: %v", e.Stage, e.Err) }
+func (e *Error) Error() string { return fmt.Sprintf("stage %q: %v", e.Stage, e.Err) }
 
 // Unwrap returns Err.
-func (e *StageError) Unwrap() error { return e.Err }
+func (e *Error) Unwrap() error { return e.Err }
 
 // PanicError is how a stage ends when one of its callbacks panics or calls [runtime.Goexit].
 // The panic ends that stage and no other; neighbours see it as the reason of their
@@ -232,7 +232,7 @@ func endedBy(stage string, err error, root *tenure) *ending {
 	err = sound(err)
 	var panicked *PanicError // no panic is clean, whatever its value
 	return &ending{
-		reason: &StageError{Stage: stage, Err: err},
+		reason: &Error{Stage: stage, Err: err},
 		clean:  errors.Is(err, ErrShutdown) && !errors.As(err, &panicked),
 		root:   root,
 	}

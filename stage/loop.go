@@ -32,7 +32,7 @@ type definition[In, Out any] struct {
 	child      *childSpec[In] // of a consumer supervisor; it stands in for events
 	onDemand   func(context.Context, int) ([]Out, int, error)
 
-	dispatcher      NewDispatcher[Out] // nil: Demand
+	dispatcher      DispatcherFactory[Out] // nil: Demand
 	dispatchOptions []DispatchOption
 }
 
@@ -54,6 +54,7 @@ type run[In, Out any] struct {
 	left  []message[In] // was in the mailbox when it closed; not answered
 
 	initialized bool // OnInit has returned without a failure
+	draining    bool // Stop was called
 	stopping    bool // Stop: subscriptions are being cancelled
 	finishing   bool // done: only what was emitted is still delivered, and held events waited for
 	concluding  int  // how far conclude has come
@@ -239,13 +240,13 @@ func (r *run[In, Out]) receive(m message[In]) {
 	case msgChild:
 		r.kids.home(m.arg.(*child[In]))
 	case msgRecheck:
-		r.hadConsumer = true // or one was to come
-		r.checkAbandoned()
+		r.servedBefore = true // or one was to come
+		r.missSubscribers()
 	case msgStop:
+		r.draining = true
 		r.stopNow(m.arg.(func(*handle) bool))
 		if r.servedBefore {
-			r.hadConsumer = true
-			r.checkAbandoned()
+			r.missSubscribers()
 		}
 
 	case msgInit:

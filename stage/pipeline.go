@@ -23,7 +23,7 @@ const kindPipeline = "pipeline"
 type Pipeline struct {
 	name   string
 	stages []Stage
-	fault  error // set by the constructor, read-only after
+	fault  error // set before run, read-only after
 
 	mu   sync.Mutex
 	run  *scope // guarded by mu; nil when not running
@@ -71,7 +71,23 @@ func isNil(s Stage) bool {
 	return false
 }
 
-// Name returns the pipeline's name: its kind and the line where it was made.
+// Named names the pipeline, in errors, logs and Stats, and returns it:
+//
+//	ingest := stage.NewPipeline(source, workers, sink).Named("ingest")
+//
+// By default the name is "pipeline" and the file and line where it was made. It must not be empty. Call it before Run.
+func (p *Pipeline) Named(name string) *Pipeline {
+	switch {
+	case p == nil: // it will be reported by whoever runs it
+	case name != "":
+		p.name = name
+	case p.fault == nil:
+		p.fault = fmt.Errorf("%w: the name of %s is empty", ErrInvalidOption, p.name)
+	}
+	return p
+}
+
+// Name returns the pipeline's name; see [Pipeline.Named].
 func (p *Pipeline) Name() string {
 	if p == nil {
 		return ""
@@ -92,7 +108,7 @@ func (p *Pipeline) Stages() []Stage {
 // callbacks begin. A failing OnInit ends the pipeline before any event.
 //
 // It returns nil when the stages have come to their end by completion, Stop or a clean shutdown;
-// the first failure, wrapped once in a [StageError] that names its stage; or, after Abort or the
+// the first failure, wrapped once in an [Error] that names its stage; or, after Abort or the
 // end of ctx, an error that wraps the cause. It returns [ErrRunning] when it, or a member, runs
 // already.
 func (p *Pipeline) Run(ctx context.Context) error {
@@ -103,7 +119,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		return p.fault
 	}
 	if ctx.Err() != nil {
-		return &StageError{Stage: p.name, Err: cause(ctx)}
+		return &Error{Stage: p.name, Err: cause(ctx)}
 	}
 	s := &scope{label: p.name, done: make(chan struct{})}
 	if err := p.begin(s); err != nil {

@@ -128,7 +128,7 @@ func (p *ProducerConsumer[In, Out]) OnComplete(fn func(ctx context.Context) ([]O
 func (p *ProducerConsumer[In, Out]) request() Request[Out] { return Request[Out]{} }
 
 // DispatchWith sets how events are shared among subscribers; see [Producer.DispatchWith].
-func (p *ProducerConsumer[In, Out]) DispatchWith(make NewDispatcher[Out], opts ...DispatchOption) {
+func (p *ProducerConsumer[In, Out]) DispatchWith(make DispatcherFactory[Out], opts ...DispatchOption) {
 	if p == nil {
 		return
 	}

@@ -236,7 +236,7 @@ func (q *Queue[T]) Stats() Stats {
 }
 
 // DispatchWith says who gets which event; see [Producer.DispatchWith].
-func (q *Queue[T]) DispatchWith(make NewDispatcher[T], opts ...DispatchOption) {
+func (q *Queue[T]) DispatchWith(make DispatcherFactory[T], opts ...DispatchOption) {
 	if q.none() {
 		return
 	}

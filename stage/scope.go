@@ -154,7 +154,7 @@ func (s *scope) abort(e *ending) {
 
 // contextEnded aborts the run because the context that it was given has ended.
 func (s *scope) contextEnded(ctx context.Context) {
-	s.abort(&ending{reason: &StageError{Stage: s.label, Err: cause(ctx)}, clean: true})
+	s.abort(&ending{reason: &Error{Stage: s.label, Err: cause(ctx)}, clean: true})
 }
 
 // runID tells calls of Run apart: all runs that belong to one have the same.
@@ -314,7 +314,7 @@ func stopRun(ctx context.Context, label string, run controller, inside func(*han
 	}
 	err := &StopError{Cause: cause(ctx), Stuck: run.stuck()}
 	err.add(run.stats())
-	run.abort(&ending{reason: &StageError{Stage: label, Err: err}, clean: true})
+	run.abort(&ending{reason: &Error{Stage: label, Err: err}, clean: true})
 	return err
 }
 

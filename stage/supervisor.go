@@ -201,7 +201,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		return unmade("Run")
 	}
 	if ctx.Err() != nil {
-		return &StageError{Stage: s.Name(), Err: cause(ctx)}
+		return &Error{Stage: s.Name(), Err: cause(ctx)}
 	}
 	root := &scope{label: s.Name(), alone: true, done: make(chan struct{})}
 	return root.run(ctx, []member{s})
@@ -308,19 +308,19 @@ func (s *Supervisor) members() []*handle {
 // open makes the supervisor a member of a run.
 func (s *Supervisor) open(ctx context.Context, parent *scope) (controller, error) {
 	if len(s.conf.faults) > 0 {
-		return nil, &StageError{Stage: s.Name(), Err: s.conf.faults[0]}
+		return nil, &Error{Stage: s.Name(), Err: s.conf.faults[0]}
 	}
 	s.mu.Lock()
 	fault := s.fault
 	switch {
 	case fault != nil:
-		fault = &StageError{Stage: s.Name(), Err: fault}
+		fault = &Error{Stage: s.Name(), Err: fault}
 	case s.run != nil && s.run.awaits(goid.Current()):
 		fault = fmt.Errorf("%s: Run: %w", s.Name(), ErrSelfCall)
 	case s.run != nil:
 		fault = fmt.Errorf("%s: Run: %w", s.Name(), ErrRunning)
 	case len(s.stuck) > 0:
-		fault = &StageError{Stage: s.Name(), Err: &StuckError{Stuck: s.stuckNow()}}
+		fault = &Error{Stage: s.Name(), Err: &StuckError{Stuck: s.stuckNow()}}
 	}
 	if fault != nil {
 		s.mu.Unlock()

@@ -24,7 +24,7 @@ func (r *supervision) stageOf(m *keptMember) (Stage, error) {
 		err = fmt.Errorf("%w: a factory returned nil, or the supervisor itself", ErrInvalidStage)
 	}
 	if err != nil {
-		return nil, &StageError{Stage: r.name(), Err: fmt.Errorf("%s: AddFunc: %w", m.spec.site, err)}
+		return nil, &Error{Stage: r.name(), Err: fmt.Errorf("%s: AddFunc: %w", m.spec.site, err)}
 	}
 	return stage, nil
 }

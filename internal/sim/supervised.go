@@ -115,7 +115,7 @@ func (n *node) lives() {
 	n.before = n.lastLife()
 	n.life = &life{began: w.tick, said: map[int]bool{}}
 	n.quiet, n.done, n.stopped, n.earlyStop, n.owed, n.asked, n.sum = false, false, n.earlyStop, false, 0, 0, 0
-	n.after, n.afterDone = 0, 0
+	n.afterDone = 0
 	if n.before != nil {
 		n.accumulating = n.earlyMode || n.o.Accumulating && n.o.Kind.source()
 	}
@@ -220,9 +220,22 @@ func (n *node) connected(s stage.Stats) {
 	if w.o.Layout != Supervised || n.before == nil || n.stopped || n.done || w.ending || w.inside() || len(n.o.Inputs) == 0 {
 		return
 	}
+	if s.Input.InHand > 0 { // of children that nobody has sent: a run whose producer has failed at once waits for them
+		return
+	}
 	if len(s.Upstreams)+len(n.life.said) == 0 {
 		w.violate("%s runs again, and has not subscribed again", n.name)
 	}
+}
+
+// rerun reports whether any stage runs again.
+func (w *world) rerun() bool {
+	for _, n := range w.nodes {
+		if n.before != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // inside reports whether any callback is in progress.
