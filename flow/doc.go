@@ -32,7 +32,8 @@
 //     operations made of them ([Count], [Sum], [TopN])
 //   - where equal keys must meet: [GroupBy], [UniqBy], [BatchBy]
 //
-// Each of these takes the options of the layer that it begins. [Flow.Explain] says which stages
+// Each of these takes the options of the layer that it begins; those that take any number of arguments (FromProducers,
+// FromStages, Merge) do not: give the options to a Shuffle behind them. [Flow.Explain] says which stages
 // would be started, and what each would ask of whom.
 //
 // # Order
