@@ -97,7 +97,7 @@ func (w *invented) Begin(_ context.Context, task *Task) (Owner, error) {
 	return &inventedOwner{w: w, shard: s}, nil
 }
 
-func (w *invented) Fetch(ctx context.Context, task *Task, i int) (Result, error) {
+func (w *invented) Fetch(ctx context.Context, task *Task, i int, _ func(Result) error) (Result, error) {
 	s := w.find(task.Shard)
 	closed := w.meter.Opened(task, i)
 	err := errors.New("ended without a result")
@@ -145,6 +145,10 @@ type inventedOwner struct {
 	shard    *inventedShard
 	ingested int
 }
+
+func (o *inventedOwner) Take(int, Result) error { return nil }
+
+func (o *inventedOwner) Drop(int) {}
 
 func (o *inventedOwner) Ingest(int, Result) error { o.ingested++; return nil }
 

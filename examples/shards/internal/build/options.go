@@ -25,6 +25,7 @@ type Options struct {
 	Queue     int           // pool: pieces that the queue holds; 20
 	K         int           // tasks: of one builder; 2. children: of all builders together; 0: without limit
 	Consumers int           // sync: consumers; as many as cores. aggregator: aggregators; 1
+	Hold      Hold          // what of a snapshot is in memory at a time; HoldBody
 	Budget    int64         // bytes: half for what is in transit, half for shards in progress; 0: none, for budget 64 MiB
 	Connect   time.Duration // what a connection takes to be made: once for a worker, once for a child or a task
 	Retries   int           // tries of a snapshot beyond the first
@@ -99,6 +100,9 @@ func (o *Options) Check() error {
 		return fmt.Errorf("poll pause %v: want more than 0", o.Poll)
 	case o.Source.ReserveSmall > 0 && (o.Automatic || o.Design != "manual"):
 		return errors.New("builders can be reserved for small shards in the manual design only")
+	}
+	if err := o.Hold.check(o.Design); err != nil {
+		return err
 	}
 	return o.Source.check(o.Builders)
 }
