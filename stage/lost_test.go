@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The table "What can be lost, and when" of docs/guide.md, row by row.
+// The table "What can be lost, and when" of docs/reliability.md, row by row.
 
 // losses has a test for each row, by the text of its first column.
 var losses = map[string]func(t *testing.T){
@@ -178,15 +178,15 @@ func loseChildren(t *testing.T, child func(context.Context, int) error) stage.In
 }
 
 func TestWhatCanBeLost(t *testing.T) {
-	guide, err := os.ReadFile("../docs/guide.md")
+	page, err := os.ReadFile("../docs/reliability.md")
 	require.NoError(t, err)
-	_, section, found := strings.Cut(string(guide), "### What can be lost, and when\n")
+	_, section, found := strings.Cut(string(page), "## What can be lost, and when\n")
 	require.True(t, found)
 	_, table, found := strings.Cut(section, "|---|---|---|\n")
 	require.True(t, found)
 	table, _, _ = strings.Cut(table, "\n\n")
 	rows := strings.Split(table, "\n")
-	require.Len(t, rows, len(losses), "one test for each row of the guide's table")
+	require.Len(t, rows, len(losses), "one test for each row of the table")
 	for _, row := range rows {
 		name := strings.TrimSpace(strings.Split(row, "|")[1])
 		test, known := losses[name]
