@@ -13,7 +13,7 @@ type unit struct {
 	stage     stage.Stage
 	out       stage.Source[event]
 	subscribe func(src any, opts ...stage.SubscribeOption) // src is a stage.Source of what it receives
-	dispatch  func(d stage.NewDispatcher[event], opts ...stage.DispatchOption)
+	dispatch  func(d stage.DispatcherFactory[event], opts ...stage.DispatchOption)
 	tell      func(fn func(ctx context.Context) ([]event, error)) error
 }
 

@@ -11,7 +11,7 @@ import (
 // says how they share it, as in [stage.Producer.DispatchWith]: stage.Demand, stage.Broadcast, or what stage.PartitionBy returns. The flow begins when
 // the first one asks, and is ended when all have gone. A consumer that runs in another pipeline must run at the same time. The options are those of
 // the stage that hands the results over.
-func Source[T any](f Flow[T], dispatch stage.NewDispatcher[T], opts ...Option) (stage.Source[T], *stage.Pipeline) {
+func Source[T any](f Flow[T], dispatch stage.DispatcherFactory[T], opts ...Option) (stage.Source[T], *stage.Pipeline) {
 	var out *stage.ProducerConsumer[event, T]
 	p, err := pipeline(f.last(), ended("out", opts), func(name string) ending {
 		out = outlet[T](name)

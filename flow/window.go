@@ -140,7 +140,10 @@ func (g Windows[T]) plain() bool {
 }
 
 // EventTimeOption is an option of [Flow.FixedWindows].
-type EventTimeOption func(s *window.Spec)
+type EventTimeOption func(*eventTime)
+
+// eventTime is what the options change.
+type eventTime = window.Spec
 
 // Disorder says by how much, in event time, a value may be older than the newest one of its source and be expected all the same. Windows
 // are emitted that much later. By default 0: the values of a source are in order. Not negative.

@@ -345,7 +345,7 @@ func TestBudgetOfABroadcast(t *testing.T) {
 
 // An event that cannot be weighed is for nobody; the others go on.
 func TestBudgetOfAnEventThatCannotBeWeighed(t *testing.T) {
-	for name, dispatcher := range map[string]stage.NewDispatcher[int]{
+	for name, dispatcher := range map[string]stage.DispatcherFactory[int]{
 		"demand": stage.Demand[int], "broadcast": stage.Broadcast[int], "partition": stage.PartitionBy(func(int) int { return 0 }, 0),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -431,7 +431,7 @@ func TestBudgetWhoseWeighDoesNotReturn(t *testing.T) {
 		"goexit": func(<-chan struct{}) { runtime.Goexit() },
 		"stuck":  func(release <-chan struct{}) { <-release },
 	} {
-		for kind, dispatcher := range map[string]stage.NewDispatcher[int]{"demand": stage.Demand[int], "broadcast": stage.Broadcast[int]} {
+		for kind, dispatcher := range map[string]stage.DispatcherFactory[int]{"demand": stage.Demand[int], "broadcast": stage.Broadcast[int]} {
 			t.Run(name+" "+kind, func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
 					release := make(chan struct{})

@@ -139,7 +139,7 @@ func TestB06FilteringProducerConsumerHalts(t *testing.T) {
 // B7: a producer-consumer asks on without demand from below. Pass: without a consumer, an endless source emits max demand.
 func TestB07ProducerConsumerAsksWithoutDemand(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		for _, dispatch := range []stage.NewDispatcher[int]{stage.Demand[int], stage.Broadcast[int], stage.PartitionBy(func(int) int { return 0 }, 0)} {
+		for _, dispatch := range []stage.DispatcherFactory[int]{stage.Demand[int], stage.Broadcast[int], stage.PartitionBy(func(int) int { return 0 }, 0)} {
 			p, mid := endless(), relay(0)
 			mid.DispatchWith(dispatch)
 			mid.SubscribeTo(p, stage.MaxDemand(50))
@@ -171,7 +171,7 @@ func TestB08TheEndOvertakesQueuedEvents(t *testing.T) {
 
 // B9: calls that wait behind events come last first. Pass: three behind a full buffer: 1, 2, 3.
 func TestB09QueuedCallsInOrder(t *testing.T) {
-	for name, dispatch := range map[string]stage.NewDispatcher[int]{
+	for name, dispatch := range map[string]stage.DispatcherFactory[int]{
 		"demand": stage.Demand[int], "broadcast": stage.Broadcast[int], "partition": stage.PartitionBy(func(n int) int { return n % 2 }, 0, 1),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -226,7 +226,7 @@ func TestB10DoubleBroadcastSubscription(t *testing.T) {
 // B12: no demand after subscribing again. Pass: cancelled and subscribed again 1,000 times: the first ask each time.
 func TestB12NoDemandAfterSubscribingAgain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		for _, dispatch := range []stage.NewDispatcher[int]{stage.Demand[int], stage.Broadcast[int]} {
+		for _, dispatch := range []stage.DispatcherFactory[int]{stage.Demand[int], stage.Broadcast[int]} {
 			p := silent()
 			p.DispatchWith(dispatch)
 			c := newSink(0)
@@ -252,7 +252,7 @@ func TestB12NoDemandAfterSubscribingAgain(t *testing.T) {
 func TestB14BadPartitionSelectorOrHash(t *testing.T) {
 	for _, v := range []struct {
 		name     string
-		dispatch stage.NewDispatcher[int]
+		dispatch stage.DispatcherFactory[int]
 		good     func(*stage.Producer[int]) stage.Source[int]
 		bad      func(*stage.Producer[int]) stage.Source[int]
 		want     int
@@ -349,7 +349,7 @@ func TestB30MergesLeakAndOneGoneBlocksAll(t *testing.T) {
 			closed(t, a, b, c)
 		})
 	}
-	for _, dispatch := range []stage.NewDispatcher[int]{stage.Demand[int], stage.Broadcast[int]} {
+	for _, dispatch := range []stage.DispatcherFactory[int]{stage.Demand[int], stage.Broadcast[int]} {
 		bubble(t, func(t *testing.T) {
 			p := silent()
 			p.DispatchWith(dispatch)

@@ -23,7 +23,7 @@ import (
 // dispatchers are those of this package, each with the part of a source to subscribe to.
 var dispatchers = []struct {
 	name string
-	make stage.NewDispatcher[int]
+	make stage.DispatcherFactory[int]
 	part func(stage.Source[int]) stage.Source[int]
 }{
 	{"Demand", stage.Demand[int], func(s stage.Source[int]) stage.Source[int] { return s }},

@@ -59,7 +59,7 @@ type partitionMark struct {
 // the stage's [BufferSize]. An event whose key is none of keys is dropped and
 // counted ([OutputStats].Dropped), and so is one for which key panics; the first one of a run is logged.
 // PartitionBy panics if key is nil.
-func PartitionBy[T any, K comparable](key func(event T) K, keys ...K) NewDispatcher[T] {
+func PartitionBy[T any, K comparable](key func(event T) K, keys ...K) DispatcherFactory[T] {
 	if key == nil {
 		panic("stage: PartitionBy: nil callback")
 	}
@@ -68,7 +68,7 @@ func PartitionBy[T any, K comparable](key func(event T) K, keys ...K) NewDispatc
 
 // PartitionWith is [PartitionBy] for a function that may also change the event,
 // and drop it by returning false. Dropped events use up no demand.
-func PartitionWith[T any, K comparable](split func(event T) (changed T, key K, keep bool), keys ...K) NewDispatcher[T] {
+func PartitionWith[T any, K comparable](split func(event T) (changed T, key K, keep bool), keys ...K) DispatcherFactory[T] {
 	if split == nil {
 		panic("stage: PartitionWith: nil callback")
 	}

@@ -162,13 +162,13 @@ func (c *dispatchConfig) fault(format string, args ...any) {
 	c.faults = append(c.faults, fmt.Errorf("%w: %s", ErrInvalidOption, fmt.Sprintf(format, args...)))
 }
 
-// NewDispatcher is what [Producer.DispatchWith] takes: [Demand], [Broadcast], what [PartitionBy] and
+// DispatcherFactory is what [Producer.DispatchWith] takes: [Demand], [Broadcast], what [PartitionBy] and
 // [PartitionWith] return, or a function of the user's. It is called by DispatchWith, for its error
 // alone, and then once for each run, on the stage's goroutine. Options are opaque: a function of the
 // user's passes opts on to a dispatcher of this package that it builds upon, or ignores them.
-type NewDispatcher[T any] func(opts ...DispatchOption) (Dispatcher[T], error)
+type DispatcherFactory[T any] func(opts ...DispatchOption) (Dispatcher[T], error)
 
-// errNoDispatcher is a fault of a NewDispatcher.
+// errNoDispatcher is a fault of a DispatcherFactory.
 var errNoDispatcher = fmt.Errorf("%w: the function has made no dispatcher", ErrInvalidOption)
 
 // configure applies options.

@@ -34,7 +34,7 @@ func TestABadSubscriberGetsAnError(t *testing.T) {
 	byParity := stage.PartitionBy(func(n int) int { return n % 2 }, 0, 1)
 	for _, c := range []struct {
 		name     string
-		dispatch stage.NewDispatcher[int]
+		dispatch stage.DispatcherFactory[int]
 		good     func(p *stage.Producer[int]) stage.Source[int]
 		bad      func(p *stage.Producer[int]) stage.Source[int]
 		opts     []stage.SubscribeOption
@@ -145,7 +145,7 @@ func TestAPanickingSelectorEndsItsSubscriptionOnly(t *testing.T) {
 func TestADispatchThatIsCutShortIsAccountedFor(t *testing.T) {
 	for _, c := range []struct {
 		name     string
-		dispatch stage.NewDispatcher[int]
+		dispatch stage.DispatcherFactory[int]
 		src      func(*stage.Producer[int]) stage.Source[int]
 	}{
 		{"Goexit in a partition's key", stage.PartitionBy(func(n int) int {

@@ -187,7 +187,7 @@
 // running stage.
 //
 // A callback that returns an error, panics or calls [runtime.Goexit] ends its stage, and only
-// that. Run returns the error wrapped in a [*StageError] that names the stage, a panic as a
+// that. Run returns the error wrapped in an [*Error] that names the stage, a panic as a
 // [*PanicError]. What was received and not begun goes back to the producers, who give it to
 // somebody else; the batch in hand is counted as failed. The neighbours see their subscription
 // end, and each consumer acts by the mode that it subscribed with:

@@ -270,8 +270,8 @@ func (r *run[In, Out]) dropEdge(e *edge[Out]) {
 	r.mu.Unlock()
 }
 
-// settleCopies books what a broadcast has dispatched and did not send to a subscriber that goes: it waited for
-// that one, which lags, or came in the same dispatch, behind its end.
+// settleCopies books what a broadcast has dispatched and did not send to a subscriber that goes, or that the stage leaves:
+// it waited for that one, which lags, or came in the same dispatch, behind its end.
 func (r *run[In, Out]) settleCopies(e *edge[Out]) {
 	if !r.multicast {
 		return
@@ -300,7 +300,7 @@ func (r *run[In, Out]) checkAbandoned() {
 	if r.feed != nil && r.feed.patient() {
 		return
 	}
-	if r.finishing && r.buf.Len() == 0 && len(r.kept) == 0 && r.heldNow.Load() == 0 && r.comingBack == 0 {
+	if r.finishing && r.buf.Len() == 0 && len(r.kept) == 0 && r.heldNow.Load() == 0 && r.comingBack == 0 && r.expansion == nil {
 		return // it has delivered everything
 	}
 	r.fail(ErrShutdown)

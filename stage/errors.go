@@ -95,18 +95,18 @@ var (
 	ErrGoexit = errors.New("stage: callback called runtime.Goexit")
 )
 
-// StageError names the stage whose end it describes. Every error that Run returns for the end of
+// Error names the stage whose end it describes. Every error that Run returns for the end of
 // a stage is wrapped in one, once: the stage where it began.
-type StageError struct {
+type Error struct {
 	Stage string // name of the stage
 	Err   error
 }
 
 // Error returns the stage's name and the text of Err.
-func (e *StageError) Error() string { return fmt.Sprintf("stage %q: %v", e.Stage, e.Err) }
+func (e *Error) Error() string { return fmt.Sprintf("stage %q: %v", e.Stage, e.Err) }
 
 // Unwrap returns Err.
-func (e *StageError) Unwrap() error { return e.Err }
+func (e *Error) Unwrap() error { return e.Err }
 
 // PanicError is how a stage ends when one of its callbacks panics or calls [runtime.Goexit].
 // The panic ends that stage and no other; neighbours see it as the reason of their
@@ -232,7 +232,7 @@ func endedBy(stage string, err error, root *tenure) *ending {
 	err = sound(err)
 	var panicked *PanicError // no panic is clean, whatever its value
 	return &ending{
-		reason: &StageError{Stage: stage, Err: err},
+		reason: &Error{Stage: stage, Err: err},
 		clean:  errors.Is(err, ErrShutdown) && !errors.As(err, &panicked),
 		root:   root,
 	}
@@ -247,8 +247,8 @@ func cause(ctx context.Context) error {
 }
 
 // sound returns an error of the user's that everyone may look into from here on: err, or, if a method of it panics
-// (Unwrap of a nil pointer, an Is of its own), one that says so. A panic of errors.Is outside of a callback
-// would not be that callback's.
+// (Unwrap of a nil pointer, an Is of its own) or calls Goexit, one that says so. That would otherwise happen outside of a callback,
+// and not be that callback's.
 func sound(err error) error {
 	if err == nil || err == ErrDone {
 		return err
@@ -256,13 +256,27 @@ func sound(err error) error {
 	return probed(err)
 }
 
-func probed(err error) (safe error) {
-	defer func() {
-		if v := recover(); v != nil {
-			safe = fmt.Errorf("an error of type %T, of which a method panics: %v", err, v)
+// probed looks into an error for all that is looked for in one, on a goroutine of its own: nothing can stop Goexit.
+func probed(err error) error {
+	safe := make(chan error, 1)
+	go func() { // ends with what methods of err do; probed waits for it
+		returned := false
+		defer func() {
+			switch v := recover(); {
+			case returned:
+				safe <- err
+			case v == nil:
+				safe <- fmt.Errorf("an error of type %T, of which a method calls Goexit", err)
+			default:
+				safe <- fmt.Errorf("an error of type %T, of which a method panics: %v", err, v)
+			}
+		}()
+		for _, target := range []error{ErrDone, ErrShutdown, ErrRefused, ErrEnded, errAborted} {
+			_ = errors.Is(err, target)
 		}
+		_, _ = errors.AsType[*PanicError](err)
+		_, _ = errors.AsType[*StuckError](err)
+		returned = true
 	}()
-	var panicked *PanicError
-	_ = errors.Is(err, ErrDone) || errors.As(err, &panicked)
-	return err
+	return <-safe
 }

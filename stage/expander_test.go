@@ -127,6 +127,35 @@ func TestExpanderEndsOfItsSequence(t *testing.T) {
 	}
 }
 
+// R2: it is done, and its consumers go before the sequence in progress has ended.
+func TestExpanderLosesItsConsumersWhenItIsDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var pulled atomic.Int64
+		source := stage.FromSlice(upTo(3))
+		x := stage.NewExpander(million(&pulled, 1_000_000, nil))
+		x.SubscribeTo(source, stage.MaxDemand(1))
+		sub := make(chan *stage.Subscription, 1)
+		c := stage.NewConsumer(func(context.Context, []int, *stage.Subscription) error { return nil },
+			stage.OnSubscribe(func(_ context.Context, s *stage.Subscription) error { sub <- s; return s.Ask(1) }))
+		c.SubscribeTo(x, stage.Manual())
+		p := stage.NewPipeline(source, x, c)
+		run := make(chan error, 1)
+		go func() { run <- p.Run(t.Context()) }()
+		synctest.Wait()
+		require.NoError(t, x.Do(t.Context(), func(context.Context) ([]int, error) { return nil, stage.ErrDone }))
+		require.NoError(t, (<-sub).Cancel(nil))
+		synctest.Wait()
+		select {
+		case err := <-run:
+			require.NoError(t, err)
+		default:
+			p.Abort(stage.ErrKilled)
+			t.Fatalf("it goes on: %v", <-run)
+		}
+		stagetest.Ended(t, p)
+	})
+}
+
 func TestExpanderMindsItsMailboxWhileItExpands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := stage.FromSlice(upTo(1))

@@ -143,7 +143,7 @@ func TestFailureOfAStageAlone(t *testing.T) {
 		err := self.wait(t)
 		v.fault.check(t, err, v)
 		if err != nil {
-			var named *stage.StageError
+			var named *stage.Error
 			require.ErrorAs(t, err, &named)
 			require.Equal(t, "victim", named.Stage)
 			require.False(t, errors.As(named.Err, &named), "wrapped once: %v", err)

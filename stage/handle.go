@@ -92,9 +92,9 @@ func (h *handle) Run(ctx context.Context) error {
 		return unmade("Run")
 	}
 	if ctx.Err() != nil {
-		return &StageError{Stage: h.conf.name, Err: cause(ctx)}
+		return &Error{Stage: h.conf.name, Err: cause(ctx)}
 	}
-	s := &scope{label: h.conf.name, alone: true, done: make(chan struct{})}
+	s := &scope{label: h.conf.name, alone: true, launch: &launch{}, done: make(chan struct{})}
 	return s.run(ctx, []member{h})
 }
 
@@ -199,15 +199,15 @@ func (h *handle) open(ctx context.Context, s *scope) (controller, error) {
 		if h.run.awaits(goid.Current()) {
 			err = ErrSelfCall
 		}
-		return nil, &StageError{Stage: h.conf.name, Err: err}
+		return nil, &Error{Stage: h.conf.name, Err: err}
 	}
 	for _, faults := range [][]error{h.conf.faults, h.faults} {
 		if len(faults) > 0 {
-			return nil, &StageError{Stage: h.conf.name, Err: faults[0]}
+			return nil, &Error{Stage: h.conf.name, Err: faults[0]}
 		}
 	}
 	if stuck := h.stuck.list(); len(stuck) > 0 {
-		return nil, &StageError{Stage: h.conf.name, Err: &StuckError{Stuck: stuck}}
+		return nil, &Error{Stage: h.conf.name, Err: &StuckError{Stuck: stuck}}
 	}
 	h.runs++
 	h.begins.Add(1)

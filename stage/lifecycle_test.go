@@ -116,7 +116,7 @@ func TestFailingOnInit(t *testing.T) {
 		middle.SubscribeTo(source)
 		c.SubscribeTo(middle)
 		p := stage.NewPipeline(source, middle, c)
-		require.Equal(t, &stage.StageError{Stage: "middle", Err: errBoom}, start(t.Context(), p).wait(t))
+		require.Equal(t, &stage.Error{Stage: "middle", Err: errBoom}, start(t.Context(), p).wait(t))
 		require.Equal(t, []string{"init source", "init middle", "terminate source"}, j.list())
 		closed(t, p)
 	})
@@ -275,7 +275,7 @@ func TestNestedPipelines(t *testing.T) {
 				require.Equal(t, upTo(100), c.events())
 			} else {
 				c.Abort(failure)
-				require.Equal(t, &stage.StageError{Stage: "c", Err: failure}, run.wait(t))
+				require.Equal(t, &stage.Error{Stage: "c", Err: failure}, run.wait(t))
 			}
 			require.False(t, inner.Stats().Running)
 			require.False(t, outer.Stats().Members[1].Running)
@@ -373,7 +373,7 @@ func TestContextEnds(t *testing.T) {
 						require.ErrorIs(t, c.Stats().Err, errBoom)
 					} else {
 						require.ErrorIs(t, err, because)
-						var at *stage.StageError
+						var at *stage.Error
 						require.ErrorAs(t, err, &at)
 						require.Equal(t, p.Name(), at.Stage)
 						for _, m := range p.Stats().Members {
@@ -434,5 +434,21 @@ func TestSubscribeToWhileStarting(t *testing.T) {
 		require.EqualValues(t, 1, subscribed.Load())
 		require.Equal(t, upTo(10), c.events())
 		closed(t, p)
+	})
+}
+
+func TestPipelineNamed(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		source := stage.FromSlice([]int{1})
+		sink := newSink(0)
+		sink.SubscribeTo(source)
+		p := stage.NewPipeline(source, sink).Named("ingest")
+		require.Equal(t, "ingest", p.Name())
+		require.NoError(t, p.Run(t.Context()))
+		require.Equal(t, "ingest", p.Stats().Stage)
+
+		err := stage.NewPipeline(source, sink).Named("").Run(t.Context())
+		require.ErrorIs(t, err, stage.ErrInvalidOption)
+		require.ErrorContains(t, err, "lifecycle_test.go")
 	})
 }

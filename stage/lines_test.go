@@ -302,7 +302,7 @@ func TestAReaderFailsInEveryWay(t *testing.T) {
 					require.ErrorIs(t, run.wait(t), fail.want)
 					require.ErrorIs(t, consumer.wait(t), fail.want)
 					require.Len(t, c.events(), before, "what came before was emitted")
-					var end *stage.StageError
+					var end *stage.Error
 					require.ErrorAs(t, run.err, &end)
 					require.Equal(t, "lines", end.Stage)
 					closed(t, lines, c)

@@ -31,7 +31,7 @@ type definition[In, Out any] struct {
 	child      *childSpec[In] // of a consumer supervisor; it stands in for events
 	onDemand   func(context.Context, int) ([]Out, int, error)
 
-	dispatcher      NewDispatcher[Out] // nil: Demand
+	dispatcher      DispatcherFactory[Out] // nil: Demand
 	dispatchOptions []DispatchOption
 }
 
@@ -53,6 +53,7 @@ type run[In, Out any] struct {
 	left  []message[In] // was in the mailbox when it closed; not answered
 
 	initialized bool // OnInit has returned without a failure
+	draining    bool // Stop was called
 	stopping    bool // Stop: subscriptions are being cancelled
 	finishing   bool // done: only what was emitted is still delivered, and held events waited for
 	concluding  int  // how far conclude has come
@@ -60,7 +61,6 @@ type run[In, Out any] struct {
 	calling *call[Out]    // the Do or Tell in progress
 	kids    *children[In] // of a consumer supervisor, else nil; set before the run begins
 
-	ready     chan struct{} // closed when OnInit has returned or the run has ended
 	connected chan struct{} // closed when all declared subscriptions are answered or wait, or the run has ended
 
 	intake[In]
@@ -70,8 +70,8 @@ type run[In, Out any] struct {
 
 // newRun makes the run and starts its goroutine, which waits for its phases. The caller holds h.mu.
 func newRun[In, Out any](ctx context.Context, s *scope, h *handle, def definition[In, Out]) *run[In, Out] {
-	r := &run[In, Out]{def: def, ready: make(chan struct{}), connected: make(chan struct{})}
-	r.core.h, r.core.scope, r.core.done = h, s, make(chan struct{})
+	r := &run[In, Out]{def: def, connected: make(chan struct{})}
+	r.core.h, r.core.scope, r.core.done, r.ready = h, s, make(chan struct{}), make(chan struct{})
 	r.number, r.overdue = h.runs, make(chan struct{})
 	r.takeOver, r.late = r.takenOver, r.returnedLate
 	r.earlier = h.earlier
@@ -80,6 +80,9 @@ func newRun[In, Out any](ctx context.Context, s *scope, h *handle, def definitio
 	r.ctx = context.WithValue(ctx, coreKey{}, &r.core)
 	if r.watching = h.conf.profile || len(h.conf.watch) > 0; h.conf.profile {
 		r.startProfile()
+	}
+	if len(h.conf.observe) > 0 {
+		r.attendant = &attendant{}
 	}
 	r.hop = hop.Join(ctx, h.conf.name)
 	r.box.Init()
@@ -107,6 +110,7 @@ func (r *run[In, Out]) main(second bool) {
 			return
 		}
 		r.fail(r.recovered(recover(), "Dispatcher", debug.Stack()))
+		r.forgetDispatcher() // nothing is dispatched any more
 		go r.main(second)
 	}()
 	r.onGo.Store(goid.Current())
@@ -228,13 +232,13 @@ func (r *run[In, Out]) receive(m message[In]) {
 	case msgChild:
 		r.kids.home(m.arg.(*child[In]))
 	case msgRecheck:
-		r.hadConsumer = true // or one was to come
-		r.checkAbandoned()
+		r.servedBefore = true // or one was to come
+		r.missSubscribers()
 	case msgStop:
+		r.draining = true
 		r.stopNow(m.arg.(func(*handle) bool))
 		if r.servedBefore {
-			r.hadConsumer = true
-			r.checkAbandoned()
+			r.missSubscribers()
 		}
 
 	case msgInit:
@@ -287,6 +291,8 @@ func (r *run[In, Out]) callInit() {
 		r.demand, r.releaseDemand = r.def.produce()
 	}
 	if init := r.h.conf.onInit; init != nil {
+		r.inits(true)
+		defer r.inits(false)
 		if err := r.guard(inInit, func() error { return init(r.ctx) }); err != nil && !errors.Is(err, ErrDone) {
 			r.fail(err)
 			return

@@ -66,7 +66,7 @@ var specimens = map[string]specimen{
 	"MessageKind":      {zero: new(stage.MessageKind), valid: true},
 	"PanicError":       {zero: new(stage.PanicError), valid: true},
 	"PushError":        {zero: new(stage.PushError), valid: true},
-	"StageError":       {zero: new(stage.StageError), valid: true},
+	"Error":            {zero: new(stage.Error), valid: true},
 	"StateKind":        {zero: new(stage.StateKind), valid: true},
 	"Strategy":         {zero: new(stage.Strategy), valid: true},
 	"StopError":        {zero: new(stage.StopError), valid: true},
@@ -109,7 +109,7 @@ func TestEveryTypeHasASpecimen(t *testing.T) {
 
 // argument makes one of the type.
 func argument(t *testing.T, ctx context.Context, typ reflect.Type) reflect.Value {
-	for _, v := range []any{ctx, errBoom, 1, int64(1), stage.ChildID(1), "", stage.NewDispatcher[int](stage.Demand[int]), new(stage.Subscription)} {
+	for _, v := range []any{ctx, errBoom, 1, int64(1), stage.ChildID(1), "", stage.DispatcherFactory[int](stage.Demand[int]), new(stage.Subscription)} {
 		if reflect.TypeOf(v) == typ || typ.Kind() == reflect.Interface && typ.NumMethod() > 0 && reflect.TypeOf(v).Implements(typ) {
 			return reflect.ValueOf(v)
 		}

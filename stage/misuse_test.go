@@ -354,7 +354,7 @@ func TestZeroValues(t *testing.T) {
 	require.Error(t, sub.Next(1))
 
 	require.NotPanics(t, func() {
-		_, _ = new(stage.StageError).Error(), new(stage.StopError).Error()
+		_, _ = new(stage.Error).Error(), new(stage.StopError).Error()
 		_, _ = new(stage.PanicError).Error(), new(stage.PanicError).Unwrap()
 		_, _ = stage.MessageKind(200).String(), stage.CancellationKind(0).String()
 	})

@@ -41,7 +41,7 @@ func give(t testing.TB, p *stage.Producer[int], events ...int) {
 // T19: nothing before, all after.
 func TestAccumulatingUntilAHundredHaveSubscribed(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		for _, dispatcher := range []stage.NewDispatcher[int]{stage.Demand[int], stage.Broadcast[int]} {
+		for _, dispatcher := range []stage.DispatcherFactory[int]{stage.Demand[int], stage.Broadcast[int]} {
 			p := stage.FromSlice(upTo(10_000), stage.Accumulating())
 			p.DispatchWith(dispatcher)
 			require.False(t, p.Forwarding())

@@ -21,9 +21,11 @@ const kindPipeline = "pipeline"
 // the rest goes on. A producer or producer-consumer whose subscribers have all gone is ended
 // (see [KeepRunning]); a consumer whose subscriptions have all ended completes.
 type Pipeline struct {
+	// set before run, read-only after
 	name   string
-	stages []Stage
-	fault  error // set by the constructor, read-only after
+	given  []Stage // what NewPipeline was given
+	stages []Stage // the same, as realOf returns them
+	fault  error
 
 	mu   sync.Mutex
 	run  *scope // guarded by mu; nil when not running
@@ -37,15 +39,20 @@ func NewPipeline(stages ...Stage) *Pipeline { return newPipeline(stages) }
 
 // newPipeline must be called by the exported function directly, for the call site.
 func newPipeline(stages []Stage) *Pipeline {
-	stages = append([]Stage(nil), stages...)
-	p := &Pipeline{name: kindPipeline + " " + callSite(2), stages: stages}
+	p := &Pipeline{name: kindPipeline + " " + callSite(2), given: slices.Clone(stages)}
 	seen := map[*handle]bool{}
 	for i, s := range stages {
-		if isNil(s) {
+		real := realOf(s)
+		switch {
+		case real == nil:
 			p.fault = fmt.Errorf("%w: stage %d of the pipeline is nil", ErrInvalidStage, i)
 			return p
+		case slices.Contains(p.stages, real): // it may have no members yet
+			p.fault = fmt.Errorf("%w: %q stands in the pipeline twice", ErrInvalidStage, real.Name())
+			return p
 		}
-		for _, h := range s.members() {
+		p.stages = append(p.stages, real)
+		for _, h := range real.members() {
 			if seen[h] {
 				p.fault = fmt.Errorf("%w: %q stands in the pipeline twice", ErrInvalidStage, h.conf.name)
 				return p
@@ -56,22 +63,23 @@ func newPipeline(stages []Stage) *Pipeline {
 	return p
 }
 
-// isNil finds nil stages, also those of a concrete type.
-func isNil(s Stage) bool {
-	switch s := s.(type) {
-	case nil:
-		return true
-	case *Pipeline:
-		return s == nil
-	case *Supervisor:
-		return s == nil
-	case interface{ none() bool }:
-		return s.none()
+// Named names the pipeline, in errors, logs and Stats, and returns it:
+//
+//	ingest := stage.NewPipeline(source, workers, sink).Named("ingest")
+//
+// By default the name is "pipeline" and the file and line where it was made. It must not be empty. Call it before Run.
+func (p *Pipeline) Named(name string) *Pipeline {
+	switch {
+	case p == nil: // it will be reported by whoever runs it
+	case name != "":
+		p.name = name
+	case p.fault == nil:
+		p.fault = fmt.Errorf("%w: the name of %s is empty", ErrInvalidOption, p.name)
 	}
-	return false
+	return p
 }
 
-// Name returns the pipeline's name: its kind and the line where it was made.
+// Name returns the pipeline's name; see [Pipeline.Named].
 func (p *Pipeline) Name() string {
 	if p == nil {
 		return ""
@@ -84,7 +92,14 @@ func (p *Pipeline) Stages() []Stage {
 	if p == nil {
 		return nil
 	}
-	return append([]Stage(nil), p.stages...)
+	return slices.Clone(p.given)
+}
+
+func (p *Pipeline) itself() Stage {
+	if p == nil {
+		return nil
+	}
+	return p
 }
 
 // Run runs all stages and blocks until every one has ended. Every mailbox opens; OnInit of all
@@ -92,7 +107,7 @@ func (p *Pipeline) Stages() []Stage {
 // callbacks begin. A failing OnInit ends the pipeline before any event.
 //
 // It returns nil when the stages have come to their end by completion, Stop or a clean shutdown;
-// the first failure, wrapped once in a [StageError] that names its stage; or, after Abort or the
+// the first failure, wrapped once in an [Error] that names its stage; or, after Abort or the
 // end of ctx, an error that wraps the cause. It returns [ErrRunning] when it, or a member, runs
 // already.
 func (p *Pipeline) Run(ctx context.Context) error {
@@ -103,9 +118,9 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		return p.fault
 	}
 	if ctx.Err() != nil {
-		return &StageError{Stage: p.name, Err: cause(ctx)}
+		return &Error{Stage: p.name, Err: cause(ctx)}
 	}
-	s := &scope{label: p.name, done: make(chan struct{})}
+	s := &scope{label: p.name, launch: &launch{}, done: make(chan struct{})}
 	if err := p.begin(s); err != nil {
 		return err
 	}
@@ -216,9 +231,7 @@ func (p *Pipeline) showStuck(s Stats) Stats {
 func (p *Pipeline) members() []*handle {
 	var all []*handle
 	for _, s := range p.stages {
-		if !isNil(s) {
-			all = append(all, s.members()...)
-		}
+		all = append(all, s.members()...)
 	}
 	return all
 }
@@ -228,7 +241,7 @@ func (p *Pipeline) open(ctx context.Context, parent *scope) (controller, error) 
 	if p.fault != nil {
 		return nil, p.fault
 	}
-	s := &scope{label: p.name, parent: parent, tenure: parent.tenure, done: make(chan struct{})}
+	s := &scope{label: p.name, parent: parent, tenure: parent.tenure, launch: parent.launch, done: make(chan struct{})}
 	if err := p.begin(s); err != nil {
 		return nil, err
 	}

@@ -56,14 +56,19 @@ func newProducer[Out any](produce func() (demand demandFunc[Out], release func()
 	return p
 }
 
-func (p *Producer[Out]) none() bool { return p == nil }
+func (p *Producer[Out]) itself() Stage {
+	if p == nil {
+		return nil
+	}
+	return p
+}
 
 // Name returns the stage's name. Safe for concurrent use.
 func (p *Producer[Out]) Name() string { return p.self().Name() }
 
 // Run runs the stage alone and blocks until the run has ended and all its goroutines with it.
 // It returns nil after a normal end ([ErrDone], completion, Stop), and else an error that wraps
-// the reason in a [StageError]. When ctx ends, the run is aborted with the context's cause,
+// the reason in an [Error]. When ctx ends, the run is aborted with the context's cause,
 // which Run then wraps. A stage may run again after it ended; while it runs, Run returns
 // [ErrRunning], and while a callback that was abandoned in an earlier run has not returned,
 // [ErrStuck] ([Grace]). Options out of range and faults of wiring come back from here, before any
@@ -180,7 +185,7 @@ func (p *Producer[Out]) Wake() error {
 //
 // Each run gets a fresh one. Call it before Run; the last call counts. A fault (nil, an option out of
 // range or of another dispatcher) is reported by Run, with the file and line of this call.
-func (p *Producer[Out]) DispatchWith(make NewDispatcher[Out], opts ...DispatchOption) {
+func (p *Producer[Out]) DispatchWith(make DispatcherFactory[Out], opts ...DispatchOption) {
 	if p == nil {
 		return
 	}
@@ -227,7 +232,7 @@ func (p *Producer[Out]) Forwarding() bool {
 func (p *Producer[Out]) Buffered() int64 { return p.Stats().Output.Buffered }
 
 // dispatchWith keeps a dispatcher's constructor, if that can be called. The caller holds h.mu.
-func (d *definition[In, Out]) dispatchWith(h *handle, make NewDispatcher[Out], opts []DispatchOption, site string) {
+func (d *definition[In, Out]) dispatchWith(h *handle, make DispatcherFactory[Out], opts []DispatchOption, site string) {
 	err := fmt.Errorf("%w: nil", ErrInvalidOption)
 	if make != nil {
 		var disp Dispatcher[Out]

@@ -53,7 +53,12 @@ func newProducerConsumer[In, Out any](opts []ProducerConsumerOption) *ProducerCo
 	return p
 }
 
-func (p *ProducerConsumer[In, Out]) none() bool { return p == nil }
+func (p *ProducerConsumer[In, Out]) itself() Stage {
+	if p == nil {
+		return nil
+	}
+	return p
+}
 
 // Name returns the stage's name. Safe for concurrent use.
 func (p *ProducerConsumer[In, Out]) Name() string { return p.self().Name() }
@@ -128,7 +133,7 @@ func (p *ProducerConsumer[In, Out]) OnComplete(fn func(ctx context.Context) ([]O
 func (p *ProducerConsumer[In, Out]) request() Request[Out] { return Request[Out]{} }
 
 // DispatchWith sets how events are shared among subscribers; see [Producer.DispatchWith].
-func (p *ProducerConsumer[In, Out]) DispatchWith(make NewDispatcher[Out], opts ...DispatchOption) {
+func (p *ProducerConsumer[In, Out]) DispatchWith(make DispatcherFactory[Out], opts ...DispatchOption) {
 	if p == nil {
 		return
 	}

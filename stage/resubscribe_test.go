@@ -14,7 +14,7 @@ import (
 
 func TestResubscribeToTheSameProducer(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		for _, dispatch := range []stage.NewDispatcher[int]{stage.Demand[int], stage.Broadcast[int]} {
+		for _, dispatch := range []stage.DispatcherFactory[int]{stage.Demand[int], stage.Broadcast[int]} {
 			p, asks := asksOf()
 			p.DispatchWith(dispatch)
 			c := newSink(0)
@@ -170,7 +170,7 @@ func TestResubscribeDuringTraffic(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 0))
 			const n = 120
 			p := stage.FromSlice(upTo(n))
-			var dispatch stage.NewDispatcher[int] = stage.Demand[int]
+			var dispatch stage.DispatcherFactory[int] = stage.Demand[int]
 			if seed%3 == 1 {
 				dispatch = stage.PartitionBy(func(int) int { return 0 }, 0)
 			}

@@ -45,9 +45,9 @@ func TestR1FailureEndsThePipeline(t *testing.T) {
 						require.NoError(t, sink.Tell(func(context.Context) error { return errBoom }))
 					}
 					err := run.wait(t)
-					var first *stage.StageError
+					var first *stage.Error
 					require.ErrorAs(t, err, &first)
-					require.Equal(t, &stage.StageError{Stage: failing, Err: errBoom}, first)
+					require.Equal(t, &stage.Error{Stage: failing, Err: errBoom}, first)
 					require.Equal(t, err, first, "wrapped once")
 					require.Equal(t, err, p.Stats().Err)
 					// The others end by it, or by R2 where they lose their last subscriber first.
@@ -311,7 +311,7 @@ func TestR4FirstFailure(t *testing.T) {
 		p := stage.NewPipeline(source, c)
 		run := start(t.Context(), p)
 		source.Abort(errBoom)
-		require.Equal(t, &stage.StageError{Stage: "source", Err: errBoom}, run.wait(t))
+		require.Equal(t, &stage.Error{Stage: "source", Err: errBoom}, run.wait(t))
 		closed(t, p)
 	})
 }

@@ -20,6 +20,7 @@ type scope struct {
 	number int          // which run of the pipeline it is; set before run, read-only after
 	alone  bool         // a stage by itself: no rules; set before run, read-only after
 	parent *scope       // of a pipeline within a pipeline; set before run, read-only after
+	launch *launch      // the start that it is part of; set before run, read-only after
 	tenure *tenure      // what a supervisor says of it; nil for none; set before run, read-only after
 	keeper *supervision // of one run of a supervisor's member, which is told instead of parent; set before run, read-only after
 
@@ -154,7 +155,7 @@ func (s *scope) abort(e *ending) {
 
 // contextEnded aborts the run because the context that it was given has ended.
 func (s *scope) contextEnded(ctx context.Context) {
-	s.abort(&ending{reason: &StageError{Stage: s.label, Err: cause(ctx)}, clean: true})
+	s.abort(&ending{reason: &Error{Stage: s.label, Err: cause(ctx)}, clean: true})
 }
 
 // runID tells calls of Run apart: all runs that belong to one have the same.
@@ -314,7 +315,7 @@ func stopRun(ctx context.Context, label string, run controller, inside func(*han
 	}
 	err := &StopError{Cause: cause(ctx), Stuck: run.stuck()}
 	err.add(run.stats())
-	run.abort(&ending{reason: &StageError{Stage: label, Err: err}, clean: true})
+	run.abort(&ending{reason: &Error{Stage: label, Err: err}, clean: true})
 	return err
 }
 

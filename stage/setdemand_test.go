@@ -104,7 +104,7 @@ func TestSetDemandAtAnyMoment(t *testing.T) {
 
 func TestExpectedMaxIsLoggedOncePerSubscription(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		for _, dispatch := range []stage.NewDispatcher[int]{stage.Demand[int], stage.Broadcast[int]} {
+		for _, dispatch := range []stage.DispatcherFactory[int]{stage.Demand[int], stage.Broadcast[int]} {
 			var text bytes.Buffer // written by the stage, read when it is blocked
 			p := silent(stage.Logger(slog.New(slog.NewTextHandler(&text, nil))))
 			p.DispatchWith(dispatch, stage.ExpectedMax(10))

@@ -281,7 +281,7 @@ func TestAbortIsTheLastCallback(t *testing.T) {
 				if want == nil {
 					want = stage.ErrShutdown
 				}
-				require.Equal(t, &stage.StageError{Stage: p.Name(), Err: want}, run.wait(t))
+				require.Equal(t, &stage.Error{Stage: p.Name(), Err: want}, run.wait(t))
 				require.Zero(t, calls.Load(), "callbacks that began after Abort")
 				require.EqualValues(t, 3, terminated.Load())
 				require.ErrorIs(t, c.Tell(func(context.Context) error { return nil }), stage.ErrEnded)
@@ -321,7 +321,7 @@ func TestAbortFromCallbacks(t *testing.T) {
 				case p.name == "OnTerminate":
 					require.NoError(t, err, "too late")
 				default:
-					require.Equal(t, &stage.StageError{Stage: "victim", Err: killed}, err)
+					require.Equal(t, &stage.Error{Stage: "victim", Err: killed}, err)
 				}
 				require.EqualValues(t, terminated, v.terminated.Load())
 				closed(t, pipeline)
@@ -343,7 +343,7 @@ func TestAbortEndsTheContext(t *testing.T) {
 		c.SubscribeTo(source, stage.MaxDemand(1))
 		runs := runAlone(t.Context(), source, c)
 		c.Abort(errBoom)
-		want := &stage.StageError{Stage: "c", Err: errBoom}
+		want := &stage.Error{Stage: "c", Err: errBoom}
 		require.Equal(t, want, runs[1].wait(t))
 		require.Equal(t, want, seen)
 		require.EqualValues(t, 1, c.Stats().Input.Failed)

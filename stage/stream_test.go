@@ -87,7 +87,7 @@ func TestEventsEndsWithTheFailureOfItsSource(t *testing.T) {
 						require.NoError(t, err)
 					} else {
 						require.ErrorIs(t, err, errBoom)
-						var end *stage.StageError
+						var end *stage.Error
 						require.ErrorAs(t, err, &end)
 						require.Equal(t, "src", end.Stage)
 					}

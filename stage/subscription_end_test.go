@@ -170,7 +170,7 @@ func TestSubscriptionEndKeepsWhereItBegan(t *testing.T) {
 		p := newPair(t, "producer-consumer", stage.CancelPermanent)
 		down := start(t.Context(), p.rest[0])
 		p.up.Abort(errBoom)
-		var first *stage.StageError
+		var first *stage.Error
 		require.ErrorAs(t, down.wait(t), &first)
 		require.Equal(t, "up", first.Stage)
 		require.Equal(t, errBoom, first.Err)

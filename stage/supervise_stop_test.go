@@ -71,6 +71,56 @@ func TestSupervisorStopWhileAPartOfAPipelineHasEnded(t *testing.T) {
 	})
 }
 
+// A member that is always started again has completed once, and its consumer lives on without it: at Stop nobody will take
+// what it has received meanwhile, and it is ended (R2) instead of waiting for the deadline.
+func TestSupervisorStopOfAMemberWhoseConsumersHaveSeenItComplete(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		sup := stage.NewSupervisor(quiet, stage.OneForOne)
+		source, middle, sink := endless(), relay(0), newSink(time.Second)
+		middle.SubscribeTo(source, stage.MaxDemand(10))
+		sink.SubscribeTo(middle, stage.MaxDemand(4))
+		sink.SubscribeTo(source, stage.MaxDemand(4))
+		sup.Add(source)
+		sup.Add(middle, stage.Restart(stage.RestartPermanent))
+		sup.Add(sink)
+		run := start(t.Context(), sup)
+		require.NoError(t, middle.Do(t.Context(), func(context.Context) ([]int, error) { return nil, stage.ErrDone }))
+		time.Sleep(time.Minute)
+		require.Equal(t, 2, middle.Stats().Runs)
+		require.True(t, middle.Stats().Running, "it waits for somebody to subscribe")
+		require.EqualValues(t, 10, middle.Stats().Input.Queued)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		require.NoError(t, sup.Stop(ctx))
+		require.NoError(t, run.wait(t))
+		closed(t, sup)
+	})
+}
+
+// The same of a queue, whose only consumer is not started again with the others.
+func TestSupervisorStopOfAQueueThatHasLostItsConsumer(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		sup := stage.NewSupervisor(quiet, stage.OneForAll)
+		queue, sink, other := stage.NewQueue[int](10), newSink(0), endless()
+		sink.SubscribeTo(queue)
+		sup.Add(queue, stage.Restart(stage.RestartPermanent))
+		sup.Add(sink, stage.Restart(stage.RestartTemporary))
+		sup.Add(other)
+		run := start(t.Context(), sup)
+		other.Abort(errBoom)
+		synctest.Wait()
+		require.Equal(t, 2, queue.Stats().Runs)
+		require.False(t, sink.Stats().Running)
+		require.NoError(t, queue.TryPush(1, 2))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		require.NoError(t, sup.Stop(ctx))
+		require.NoError(t, run.wait(t))
+		require.EqualValues(t, 2, queue.Stats().Output.Lost)
+		closed(t, sup)
+	})
+}
+
 // B36: Stop during a pause returns at once.
 func TestSupervisorStopDuringAPause(t *testing.T) {
 	for _, strategy := range []stage.Strategy{stage.RestForOne, stage.OneForOne, stage.OneForAll} {

@@ -148,7 +148,7 @@ func TestSupervisorOfStagesIntensityIsExact(t *testing.T) {
 			err := run.wait(t)
 			require.ErrorIs(t, err, stage.ErrIntensity)
 			require.ErrorIs(t, err, errBoom)
-			var first *stage.StageError
+			var first *stage.Error
 			require.ErrorAs(t, err, &first)
 			require.Equal(t, "sup", first.Stage)
 			require.Equal(t, err, sup.Stats().Err)
@@ -197,7 +197,7 @@ func TestSupervisorFirstStart(t *testing.T) {
 		sup.Add(bad)
 		sup.Add(d.idler("z"))
 		err := sup.Run(t.Context())
-		require.Equal(t, &stage.StageError{Stage: "bad", Err: errBoom}, err)
+		require.Equal(t, &stage.Error{Stage: "bad", Err: errBoom}, err)
 		require.NotContains(t, d.take(), "z")
 		require.Zero(t, sup.Stats().Restarts)
 

@@ -47,7 +47,7 @@ type Supervisor struct {
 
 // memberSpec is one Add or AddFunc.
 type memberSpec struct {
-	stage Stage        // nil of AddFunc
+	stage Stage        // as realOf returns it; nil of AddFunc
 	fresh func() Stage // of AddFunc
 	mode  RestartMode
 	site  string // of the call
@@ -106,12 +106,19 @@ func (s *Supervisor) Add(stage Stage, opts ...MemberOption) {
 		return
 	}
 	site := callSite(1)
-	if isNil(stage) {
+	stage = realOf(stage)
+	if stage == nil {
 		s.addFault(fmt.Errorf("%s: Add: %w: a nil stage", site, ErrInvalidStage))
 		return
 	}
+	nesting.Lock()
+	defer nesting.Unlock()
 	if holds(stage, s) {
 		s.addFault(fmt.Errorf("%s: Add: %w: %q would be a member of itself", site, ErrCycle, s.Name()))
+		return
+	}
+	if slices.Contains(s.stages(), stage) { // it may have no members yet
+		s.addFault(fmt.Errorf("%s: Add: %w: %q is in the supervisor already", site, ErrInvalidStage, stage.Name()))
 		return
 	}
 	inside := s.members()
@@ -169,11 +176,15 @@ func (s *Supervisor) addFault(err error) {
 	}
 }
 
-// holds reports whether sup is stage, or in it.
+// nesting guards who is a member of whom: it is held from a look for rings until what was looked at is a member, and
+// across nothing that waits or is the user's.
+var nesting sync.Mutex
+
+// holds reports whether sup is stage, or in it. The caller holds nesting.
 func holds(stage Stage, sup *Supervisor) bool {
 	switch in := stage.(type) {
 	case *Pipeline:
-		return slices.ContainsFunc(in.stages, func(s Stage) bool { return !isNil(s) && holds(s, sup) })
+		return slices.ContainsFunc(in.stages, func(s Stage) bool { return holds(s, sup) })
 	case *Supervisor:
 		return in == sup || slices.ContainsFunc(in.stages(), func(s Stage) bool { return holds(s, sup) })
 	}
@@ -186,6 +197,13 @@ func (s *Supervisor) Name() string {
 		return ""
 	}
 	return s.conf.name
+}
+
+func (s *Supervisor) itself() Stage {
+	if s == nil {
+		return nil
+	}
+	return s
 }
 
 // made reports whether NewSupervisor made it; s may be nil.
@@ -201,9 +219,9 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		return unmade("Run")
 	}
 	if ctx.Err() != nil {
-		return &StageError{Stage: s.Name(), Err: cause(ctx)}
+		return &Error{Stage: s.Name(), Err: cause(ctx)}
 	}
-	root := &scope{label: s.Name(), alone: true, done: make(chan struct{})}
+	root := &scope{label: s.Name(), alone: true, launch: &launch{}, done: make(chan struct{})}
 	return root.run(ctx, []member{s})
 }
 
@@ -307,20 +325,23 @@ func (s *Supervisor) members() []*handle {
 
 // open makes the supervisor a member of a run.
 func (s *Supervisor) open(ctx context.Context, parent *scope) (controller, error) {
+	if !s.made() {
+		return nil, unmade("Run")
+	}
 	if len(s.conf.faults) > 0 {
-		return nil, &StageError{Stage: s.Name(), Err: s.conf.faults[0]}
+		return nil, &Error{Stage: s.Name(), Err: s.conf.faults[0]}
 	}
 	s.mu.Lock()
 	fault := s.fault
 	switch {
 	case fault != nil:
-		fault = &StageError{Stage: s.Name(), Err: fault}
+		fault = &Error{Stage: s.Name(), Err: fault}
 	case s.run != nil && s.run.awaits(goid.Current()):
 		fault = fmt.Errorf("%s: Run: %w", s.Name(), ErrSelfCall)
 	case s.run != nil:
 		fault = fmt.Errorf("%s: Run: %w", s.Name(), ErrRunning)
 	case len(s.stuck) > 0:
-		fault = &StageError{Stage: s.Name(), Err: &StuckError{Stuck: s.stuckNow()}}
+		fault = &Error{Stage: s.Name(), Err: &StuckError{Stuck: s.stuckNow()}}
 	}
 	if fault != nil {
 		s.mu.Unlock()

@@ -199,9 +199,25 @@ func (h *handle) wasServed(in runID) {
 // always started again waits for them until it is stopped: it would else be ended again and again. The caller holds
 // h.mu.
 func (r *run[In, Out]) inheritSubscribers() {
+	r.servedBefore = r.scope.tenure != nil && r.h.served == r.scope.id()
+	r.hadConsumer = r.servedBefore && !r.waitsOn()
+}
+
+// waitsOn reports whether the stage is always started again, and is not being stopped.
+func (r *run[In, Out]) waitsOn() bool {
 	t := r.scope.tenure
-	r.servedBefore = t != nil && r.h.served == r.scope.id()
-	r.hadConsumer = r.servedBefore && t.keeping.mode != RestartPermanent
+	return t != nil && t.keeping.mode == RestartPermanent && !r.draining
+}
+
+// missSubscribers has the stage look whether it still has subscribers, or will have, now that one is not to come any more,
+// or at Stop.
+func (r *run[In, Out]) missSubscribers() {
+	if !r.waitsOn() {
+		r.hadConsumer = true
+	}
+	if r.hadConsumer {
+		r.checkAbandoned()
+	}
 }
 
 // add adds what a run counted.

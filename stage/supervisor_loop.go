@@ -235,7 +235,7 @@ func (r *supervision) giveUp(i int, e *ending) {
 		err = fmt.Errorf("%w: more than %d within %v; the last was due to %q, which ended normally",
 			ErrIntensity, r.policy.max, r.policy.within, r.members[i].stage.Name())
 	}
-	end := &ending{reason: &StageError{Stage: r.name(), Err: err}, root: r.parent.tenure}
+	end := &ending{reason: &Error{Stage: r.name(), Err: err}, root: r.parent.tenure}
 	r.mu.Lock()
 	if r.failure == nil {
 		r.failure = end

@@ -65,7 +65,7 @@ func TestSupervisorIntensityIsExact(t *testing.T) {
 					require.EqualValues(t, 1, in.Failed)
 					require.EqualValues(t, 1, in.Lost, "the other one")
 					require.Equal(t, []int{1}, source.take(), "the last straw has ended, and asks; so does GenStage")
-					named := new(stage.StageError)
+					named := new(stage.Error)
 					require.ErrorAs(t, err, &named)
 					require.Equal(t, "crew", named.Stage)
 				}

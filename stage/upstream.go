@@ -330,11 +330,11 @@ var errRunOver = errors.New("stage: the run has ended")
 func (r *run[In, Out]) endSubscription(e *edge[In], c Cancellation, completed bool) {
 	r.forget(e)
 	r.uncharge(e)
-	if c.Kind == Cancelled && e.waits {
-		r.h.expectNoMore(e.producer)
-	}
 	if completed && e.mode() == CancelPermanent {
 		r.permanentDone = true
+	}
+	if e.waits && (c.Kind == Cancelled || completed && e.mode() == CancelPermanent) {
+		r.h.expectNoMore(e.producer) // this run will not subscribe again
 	}
 	if hook := r.def.onCancel; hook != nil {
 		var out []Out

@@ -7,7 +7,7 @@ import (
 )
 
 // dispatch sets the dispatcher of a stage that emits. Without an answer in the scenario that is the default.
-func (a *actor) dispatch(with func(stage.NewDispatcher[event], ...stage.DispatchOption)) {
+func (a *actor) dispatch(with func(stage.DispatcherFactory[event], ...stage.DispatchOption)) {
 	d := a.spec.Dispatcher
 	if d == nil {
 		return
@@ -33,7 +33,7 @@ func (a *actor) dispatch(with func(stage.NewDispatcher[event], ...stage.Dispatch
 
 // counting looks into a dispatcher that keeps events. GenStage's buffered count has only those of the
 // stage's own buffer, ours has the dispatcher's too: what is compared is the former.
-func (a *actor) counting(makeIt stage.NewDispatcher[event]) stage.NewDispatcher[event] {
+func (a *actor) counting(makeIt stage.DispatcherFactory[event]) stage.DispatcherFactory[event] {
 	return func(opts ...stage.DispatchOption) (stage.Dispatcher[event], error) {
 		d, err := makeIt(opts...)
 		a.queueing, _ = d.(stage.QueueingDispatcher[event])

@@ -30,7 +30,7 @@ func free(name string) bool { return name == faultName }
 type play struct {
 	events    int
 	max       int
-	dispatch  stage.NewDispatcher[int]
+	dispatch  stage.DispatcherFactory[int]
 	all       bool  // each event goes to every consumer
 	keys      []int // by consumer; nil: no partitions
 	fromStart bool  // the choices begin with the first message, not when all have subscribed

@@ -28,7 +28,7 @@ func (w *world) quiescent() {
 		if n.o.Kind == Lines { // that is between the two
 			s.Upstreams, s.Input = nil, stage.InputStats{}
 		}
-		if n.life == nil || !s.Running || n.life.terminated || n.life.dead { // a run may not have come to its OnInit
+		if n.life == nil || !s.Running || n.life.terminated || n.life.dead || n.life.abandoned { // a run may not have come to its OnInit
 			continue
 		}
 		w.seen(n, s)
@@ -245,7 +245,7 @@ func (n *node) parkedOutput(s stage.Stats) {
 	if n.in != nil && s.Input.Queued > 0 && n.o.Kind != Limiter && n.o.Kind != Expander && !n.done {
 		w.violate("%s waits, with %d events to begin and demand for %d (A11)", n.name, s.Input.Queued, open)
 	}
-	if n.before != nil && w.inside() { // it may not have been released
+	if w.rerun() && s.State.Kind == stage.StateStarting { // a supervisor in a pipeline, or in another one, may begin late, or be stopped before
 		return
 	}
 	if n.done || n.stopped || !w.started && w.o.Layout != Apart {

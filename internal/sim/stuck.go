@@ -24,7 +24,7 @@ func (n *node) late(what string) {
 		return
 	}
 	for _, s := range n.stage.Stats().Stuck {
-		if s.Callback != "child" && s.Callback != "start" {
+		if s.Callback != "child" {
 			n.life.abandoned = true
 		}
 	}

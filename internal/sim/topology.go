@@ -74,7 +74,7 @@ func (w *world) subscription(at int) (stage.Source[event], []stage.SubscribeOpti
 
 // dispatching is what chooses who gets which event.
 type dispatching interface {
-	DispatchWith(makes stage.NewDispatcher[event], opts ...stage.DispatchOption)
+	DispatchWith(makes stage.DispatcherFactory[event], opts ...stage.DispatchOption)
 }
 
 func (n *node) dispatch(d dispatching) {

@@ -51,7 +51,7 @@ func plain(i int) stage.Request[int] { return stage.Request[int]{Consumer: i} }
 
 var cases = []struct {
 	name string
-	make stage.NewDispatcher[int]
+	make stage.DispatcherFactory[int]
 	opts []stagetest.Option
 }{
 	{"Demand", stage.Demand[int], nil},

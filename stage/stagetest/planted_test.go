@@ -19,7 +19,7 @@ type first struct {
 	spare []int
 }
 
-func newFirst(fault string) stage.NewDispatcher[int] {
+func newFirst(fault string) stage.DispatcherFactory[int] {
 	return func(...stage.DispatchOption) (stage.Dispatcher[int], error) {
 		return &first{fault: fault, open: map[stage.SubID]int64{}}, nil
 	}
@@ -249,7 +249,7 @@ func (o *toOthers) Send(id stage.SubID, events []int) {
 	}
 }
 
-func newBroken(fault string, make stage.NewDispatcher[int]) stage.NewDispatcher[int] {
+func newBroken(fault string, make stage.DispatcherFactory[int]) stage.DispatcherFactory[int] {
 	return func(...stage.DispatchOption) (stage.Dispatcher[int], error) {
 		d, err := make()
 		b := &broken{QueueingDispatcher: d.(stage.QueueingDispatcher[int]), fault: fault, known: map[any]stage.SubID{}}
@@ -266,7 +266,7 @@ func TestWhatIsPlantedIsFound(t *testing.T) {
 	cases := []struct {
 		rule string
 		name string
-		make stage.NewDispatcher[int]
+		make stage.DispatcherFactory[int]
 		opts []Option
 	}{
 		{"", "nothing is wrong", newFirst(""), nil},

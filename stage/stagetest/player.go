@@ -86,7 +86,7 @@ type call struct {
 }
 
 // play carries out operations on a fresh dispatcher until a rule is broken.
-func (c *config) play(make stage.NewDispatcher[int], ops []op, skip map[int]bool) (p *player) {
+func (c *config) play(make stage.DispatcherFactory[int], ops []op, skip map[int]bool) (p *player) {
 	p = &player{
 		c: c, subs: map[stage.SubID]*subscriber{}, fate: map[int]end{}, again: map[int]bool{}, refused: map[int]bool{}, skip: skip,
 	}

@@ -103,7 +103,7 @@ func configure(opts []Option) config {
 // TestDispatcher holds the dispatchers that make makes against the rules: by short cases, and by random operations.
 // It makes a fresh one for each. The events are different integers, given in rising order; the dispatcher must
 // pass them on as they are. It must do the same when the same is done to it again.
-func TestDispatcher(t *testing.T, make stage.NewDispatcher[int], opts ...Option) {
+func TestDispatcher(t *testing.T, make stage.DispatcherFactory[int], opts ...Option) {
 	t.Helper()
 	c := configure(opts)
 	for _, scene := range scenes {
@@ -123,7 +123,7 @@ func TestDispatcher(t *testing.T, make stage.NewDispatcher[int], opts ...Option)
 // FuzzDispatcher is the body of a fuzz target: it reads operations from what the fuzzer makes up.
 //
 //	func FuzzRoundRobin(f *testing.F) { stagetest.FuzzDispatcher(f, newRoundRobin) }
-func FuzzDispatcher(f *testing.F, make stage.NewDispatcher[int], opts ...Option) {
+func FuzzDispatcher(f *testing.F, make stage.DispatcherFactory[int], opts ...Option) {
 	f.Helper()
 	c := configure(opts)
 	random := rand.New(rand.NewPCG(c.seed, 0))
@@ -146,7 +146,7 @@ func FuzzDispatcher(f *testing.F, make stage.NewDispatcher[int], opts ...Option)
 }
 
 // search looks for a violation with random operations.
-func (c *config) search(make stage.NewDispatcher[int]) *violation {
+func (c *config) search(make stage.DispatcherFactory[int]) *violation {
 	for seed := c.seed; seed < c.seed+uint64(c.runs); seed++ {
 		random := rand.New(rand.NewPCG(seed, 0))
 		var ops []op
@@ -162,7 +162,7 @@ func (c *config) search(make stage.NewDispatcher[int]) *violation {
 }
 
 // try plays operations; what breaks a rule is made as short as possible.
-func (c *config) try(make stage.NewDispatcher[int], ops []op) *violation {
+func (c *config) try(make stage.DispatcherFactory[int], ops []op) *violation {
 	v := c.judge(make, ops)
 	if v == nil {
 		return nil
@@ -185,7 +185,7 @@ func (c *config) try(make stage.NewDispatcher[int], ops []op) *violation {
 
 // judge plays operations once and, when a subscription was refused among them, once more without it: that must make
 // no difference.
-func (c *config) judge(make stage.NewDispatcher[int], ops []op) *violation {
+func (c *config) judge(make stage.DispatcherFactory[int], ops []op) *violation {
 	with := c.play(make, ops, nil)
 	if with.broken != nil || len(with.refused) == 0 {
 		return with.broken

@@ -2,11 +2,9 @@ module github.com/go-genstage/genstage/examples/shards/s3
 
 go 1.26.0
 
-replace github.com/go-genstage/genstage => ../../..
-
 require (
 	github.com/aws/aws-sdk-go-v2/service/s3 v1.109.1
-	github.com/go-genstage/genstage v0.0.0
+	github.com/go-genstage/genstage v0.1.0
 	github.com/minio/minio-go/v7 v7.4.1
 	github.com/stretchr/testify v1.12.1
 	github.com/versity/versitygw v1.8.0

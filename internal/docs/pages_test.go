@@ -1,4 +1,4 @@
-package stage_test
+package docs_test
 
 import (
 	"os"
@@ -10,6 +10,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 )
+
+// root is the project's.
+const root = "../.."
 
 // codeBlock is Go code in a page, with the file that it is taken from.
 var codeBlock = regexp.MustCompile("(?s)(?:<!-- from (\\S+) -->\n)?```go\n(.*?)```")
@@ -42,7 +45,6 @@ func stands(block, text []string) bool {
 
 // What a page shows compiles, and does what it says, because it stands in a file that is compiled and tested.
 func TestCodeInPagesIsCompiled(t *testing.T) {
-	root := ".."
 	for _, page := range []string{"README.md", "docs/guide.md", "docs/flow.md", "docs/adopting.md"} {
 		text, err := os.ReadFile(filepath.Join(root, page))
 		require.NoError(t, err)
@@ -60,11 +62,11 @@ func TestCodeInPagesIsCompiled(t *testing.T) {
 
 // The first pipeline of README and package documentation is the Example of Run.
 func TestFirstPipelineIsTheSameEverywhere(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
 	require.NoError(t, err)
 	first := codeBlock.FindStringSubmatch(string(readme))
 	require.Contains(t, first[2], "stage.Run(")
-	doc, err := os.ReadFile("doc.go")
+	doc, err := os.ReadFile(filepath.Join(root, "stage", "doc.go"))
 	require.NoError(t, err)
 	var comment strings.Builder
 	for line := range strings.Lines(string(doc)) {
