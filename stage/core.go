@@ -250,6 +250,8 @@ func (c *core) runsOn(goroutine uint64) bool {
 
 func (c *core) finished() <-chan struct{} { return c.done }
 
+func (c *core) keptBy() *tenure { return c.scope.tenure }
+
 // coreKey finds the run in the context of its callbacks.
 type coreKey struct{}
 

@@ -35,6 +35,7 @@ type inventedShard struct {
 	arrives   time.Duration           // when the source finds it
 	fault     func(try int) error     // of its snapshot 0; may panic or Goexit
 	takes     func(int) time.Duration // of a snapshot; nil: unit
+	grows     int64                   // by each snapshot that is ingested; 0: 1
 
 	begun, opened, ended time.Duration // from the begin; opened: the first body
 	tries, bodies        int
@@ -138,7 +139,7 @@ type fakeResult int
 
 func (fakeResult) Bytes() int64 { return 1 }
 
-func (o *inventedOwner) Bytes() int64 { return int64(o.ingested) }
+func (o *inventedOwner) Bytes() int64 { return int64(o.ingested) * max(1, o.shard.grows) }
 
 type inventedOwner struct {
 	w        *invented

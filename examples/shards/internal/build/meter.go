@@ -18,6 +18,7 @@ type Meter struct {
 	makespan   time.Duration
 	builders   int
 	slots      int
+	budget     int64 // of shards, in bytes; 0 for none
 	now        level // shards, slots and bodies at the moment
 	top        level // the most of each at any moment
 	waiting    int   // pieces that shards in progress need, and whose body is not open
@@ -84,7 +85,7 @@ func (m *Meter) begin(o Options) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.begun, m.changed = time.Now(), time.Now()
-	m.builders, m.slots = o.Builders, o.Snapshots
+	m.builders, m.slots, m.budget = o.Builders, o.Snapshots, o.Budget/2
 }
 
 func (m *Meter) end() {

@@ -27,10 +27,11 @@ type Report struct {
 	BytesRead        int64   `json:"bytes_read"` // as stored
 	ValueBytesRaw    int64   `json:"value_bytes_raw"`
 	ValueBytesStored int64   `json:"value_bytes_stored"`
-	PeakTransit      int64   `json:"peak_transit_bytes"` // raw bytes read and not ingested
-	PeakShards       int64   `json:"peak_shards_bytes"`  // that shards under construction hold: their indexes
-	PeakHeap         int64   `json:"peak_heap_bytes"`    // live heap objects, sampled
-	PeakRSS          int64   `json:"peak_rss_bytes"`     // of the process; 0 where the system does not tell
+	PeakTransit      int64   `json:"peak_transit_bytes"`     // raw bytes read and not ingested
+	PeakShards       int64   `json:"peak_shards_bytes"`      // that shards under construction hold: their indexes
+	ShardsOverdraft  int64   `json:"shards_overdraft_bytes"` // the most of these beyond their half of the budget; 0 without
+	PeakHeap         int64   `json:"peak_heap_bytes"`        // live heap objects, sampled
+	PeakRSS          int64   `json:"peak_rss_bytes"`         // of the process; 0 where the system does not tell
 	GoroutinesEnd    int     `json:"goroutines_end"`
 
 	Failures []Failure `json:"failures,omitempty"`
@@ -52,6 +53,9 @@ func (m *Meter) Report(design string) Report {
 	}
 	if m.busyTime > 0 {
 		r.MeanInFlight = m.busySum / m.busyTime
+	}
+	if m.budget > 0 {
+		r.ShardsOverdraft = max(0, m.topShards-m.budget)
 	}
 	if m.gathering > 0 {
 		r.OwnerBusyShare = m.ownerTime.Seconds() / m.gathering.Seconds()

@@ -55,16 +55,17 @@ func (b *buildFlags) add(fs *flag.FlagSet) {
 // check finds flags of fs out of range, and a root that no remote knows, and sets the latency that goes with the root, and
 // the log to stderr.
 func (b *buildFlags) check(fs *flag.FlagSet, root *root, stderr io.Writer) error {
+	if err := checkPositive(fs); err != nil {
+		return err
+	}
 	if err := b.checkDesign(fs); err != nil {
 		return err
 	}
 	if b.latency < 0 {
 		return fmt.Errorf("-latency %v: want 0 or more", b.latency)
 	}
-	for name, n := range map[string]int{"-builders": b.options.Builders, "-snapshots": b.options.Snapshots} {
-		if n < 1 {
-			return fmt.Errorf("%s %d: want at least 1", name, n)
-		}
+	if b.want.Schema < 0 {
+		return fmt.Errorf("-schema %d: want 0 or more", b.want.Schema)
 	}
 	remote, err := root.remote()
 	if err != nil {
@@ -77,12 +78,6 @@ func (b *buildFlags) check(fs *flag.FlagSet, root *root, stderr io.Writer) error
 		return err
 	}
 	return b.options.Check()
-}
-
-// isSet reports whether a flag was given.
-func isSet(fs *flag.FlagSet, name string) (set bool) {
-	fs.Visit(func(f *flag.Flag) { set = set || f.Name == name })
-	return set
 }
 
 // runBuild is "shards build".

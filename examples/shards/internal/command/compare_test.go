@@ -55,6 +55,11 @@ func TestSimulate(t *testing.T) {
 	}{
 		{[]string{"-children"}, exitOK, "10     15.50           15.0            15.0"},
 		{[]string{"-builders", "10", "-snapshots", "20", "-budget", "40"}, exitOK, "manual               10   20       40"},
+		{[]string{"-compress"}, exitOK, "0.1 t             13.2 t"},
+		{[]string{"-builders", "10", "-snapshots", "20", "-budget", "0", "-hold", "stream"}, exitOK, "manual, stream       10   20        -"},
+		{[]string{"-table", "-children"}, exitUsage, "-children does not go with -table"},
+		{[]string{"-compress", "-seed", "2"}, exitUsage, "-seed does not go with -compress"},
+		{[]string{"-connect", "1s"}, exitUsage, "-connect goes with -table"},
 		{[]string{"-builders", "x"}, exitUsage, "no list of numbers"},
 		{[]string{"-design", "naive", "-budget", "1"}, exitUsage, "takes no budget"},
 	} {

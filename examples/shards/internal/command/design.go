@@ -37,8 +37,7 @@ var takenBy = map[string][]string{
 	"consumers":  {"sync", "aggregator"},
 }
 
-// checkDesign takes over what has a form of its own, and finds flags for which the zero would be taken for the default, or for
-// which the design has no use.
+// checkDesign takes over what has a form of its own, and finds flags that the design has no use for.
 func (b *buildFlags) checkDesign(fs *flag.FlagSet) error {
 	for name, designs := range takenBy {
 		if isSet(fs, name) && slices.Contains(build.Designs(), b.options.Design) && !slices.Contains(designs, b.options.Design) {
@@ -54,11 +53,6 @@ func (b *buildFlags) checkDesign(fs *flag.FlagSet) error {
 		b.options.Direct = true
 	default:
 		return fmt.Errorf("-wiring %q: want merge or direct", b.wiring)
-	}
-	for name, n := range map[string]int{"-worker-max": b.options.WorkerMax, "-queue": b.options.Queue} {
-		if n < 1 {
-			return fmt.Errorf("%s %d: want at least 1", name, n)
-		}
 	}
 	return nil
 }
