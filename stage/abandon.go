@@ -23,11 +23,12 @@ const abandoned uint32 = 1 << 31
 // waits at its end for children or a reader.
 type watchdog struct {
 	mu       sync.Mutex
-	timer    *time.Timer // guarded by mu; nil: not armed
-	deadline time.Time   // guarded by mu
-	extended bool        // guarded by mu: a callback that waits in Do has been given a further Grace
-	over     bool        // guarded by mu: overdue is closed
-	off      bool        // guarded by mu: the run has ended
+	timer    *time.Timer   // guarded by mu; nil: not armed
+	deadline time.Time     // guarded by mu
+	extended bool          // guarded by mu: a callback that waits in Do has been given a further Grace
+	over     bool          // guarded by mu: Grace is over; nobody waits any longer for what was in progress then
+	overdue  chan struct{} // guarded by mu: closed then; made by who waits for that
+	off      bool          // guarded by mu: the run has ended
 }
 
 // arm starts the watchdog, if it has not been. Safe for concurrent use.
@@ -46,7 +47,7 @@ func (c *core) arm() {
 			turn()
 		}
 		if c.graceOver() {
-			c.takeOver()
+			c.whole.takenOver()
 		}
 	})
 }
@@ -92,10 +93,10 @@ func (c *core) graceOver() bool {
 		w.putOff(c.h.conf.grace)
 		return false
 	}
-	if !w.over {
-		w.over = true
-		close(c.overdue)
+	if !w.over && w.overdue != nil {
+		close(w.overdue)
 	}
+	w.over = true
 	cb := c.callback.Load()
 	if cb == uint32(inNone) || cb == uint32(inStart) || cb&abandoned != 0 {
 		return false // what it waits for, if anything, is an errand
@@ -103,6 +104,20 @@ func (c *core) graceOver() bool {
 	return c.h.stuck.add(c, &c.inCallback, Stuck{Callback: callbackNames[cb]}, func() bool {
 		return c.callback.CompareAndSwap(cb, cb|abandoned)
 	})
+}
+
+// graceEnds returns what is closed when Grace is over. Safe for concurrent use.
+func (c *core) graceEnds() <-chan struct{} {
+	w := &c.watch
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.overdue == nil {
+		w.overdue = make(chan struct{})
+		if w.over {
+			close(w.overdue)
+		}
+	}
+	return w.overdue
 }
 
 // answeredLate gives a callback whose Do has been answered late, since the other stage was abandoned, time to act
@@ -196,7 +211,7 @@ func (c *core) await(e *errand, done <-chan struct{}, s Stuck) bool {
 	select {
 	case <-done:
 		return true
-	case <-c.overdue:
+	case <-c.graceEnds():
 	}
 	if left := c.h.conf.grace - time.Since(began); left > 0 {
 		timer := time.NewTimer(left)

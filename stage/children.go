@@ -36,7 +36,7 @@ type children[In any] struct {
 }
 
 func newChildren[In any](c *core, t *tally, post func(message[In]) bool, spec *childSpec[In]) *children[In] {
-	p := &c.h.conf.children
+	p := c.h.conf.children
 	return &children[In]{
 		core: c, tally: t, post: post, spec: spec, policy: p,
 		restarted: intensity{max: p.max, within: p.within},
@@ -107,7 +107,7 @@ func (k *children[In]) launch(c *child[In]) begun {
 	select {
 	case b := <-up:
 		return b
-	case <-k.overdue:
+	case <-k.graceEnds():
 	}
 	if k.abandonChild(c, "start") {
 		k.shut = true

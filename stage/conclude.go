@@ -59,7 +59,7 @@ func (r *run[In, Out]) endChildren() {
 	for _, e := range r.ups {
 		e.answer(ErrEnded) // a child may wait for it in Subscribe
 	}
-	overdue := r.overdue
+	overdue := r.graceEnds()
 	for r.kids.any() {
 		if r.next == len(r.batch) {
 			if r.batch, r.next = r.box.Take(r.batch), 0; len(r.batch) == 0 {
@@ -268,13 +268,15 @@ func (r *run[In, Out]) finalize() {
 		r.h.wasServed(r.scope.id())
 	}
 	final := r.stats()
+	var late []*edge[Out]
 	if r.def.out != nil {
+		late = r.over
 		r.def.out.closed(final, e, r.scope.id())
 	} else {
 		r.h.closed(final, e, r.scope.id())
 	}
 	r.h.tellEnd()
-	for _, late := range r.over {
+	for _, late := range late {
 		late.inbox.Post(message[Out]{kind: msgRefused, sub: &late.Subscription, arg: errRunOver})
 	}
 	r.profile.end()

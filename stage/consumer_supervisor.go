@@ -97,6 +97,7 @@ func StartWith[In any](start func(ctx context.Context, event In) (run func(ctx c
 func newConsumerSupervisor[In any](spec childSpec[In], opts []ConsumerSupervisorOption) *ConsumerSupervisor[In] {
 	s := &ConsumerSupervisor[In]{spec: spec}
 	s.init(kindConsumerSupervisor, 2)
+	s.conf.children = &childPolicy{}
 	for _, o := range opts {
 		if o == nil {
 			s.conf.fault("a nil ConsumerSupervisorOption")

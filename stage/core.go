@@ -20,12 +20,9 @@ type core struct {
 	scope  *scope                  // read-only
 	ctx    context.Context         // read-only: of this run, given to callbacks
 	cancel context.CancelCauseFunc // read-only
-	ring   func()                  // read-only: wakes the stage goroutine
 	hop    func()                  // read-only: waits for the turn of the stage goroutine (internal/hop); nil but in simulations
 
-	takeOver func()                                            // read-only: goes on with the run without the callback that was abandoned
-	late     func(cb callbackName, results int, failure error) // read-only: told by that callback
-	overdue  chan struct{}                                     // closed when Grace is over; nobody waits any longer for what was in progress then
+	whole typed // read-only: the run that this is part of
 
 	aborting  atomic.Pointer[ending] // set once, by whoever aborts
 	callback  atomic.Uint32          // the callback in progress, as a callbackName; 0: none; the fence (abandon.go)
@@ -68,6 +65,13 @@ type core struct {
 	done    chan struct{} // closed when the run has ended
 	endedAs *ending       // written under tally.mu, before done is closed
 	endedAt time.Time     // written with endedAs
+}
+
+// typed is what a core needs of its run that has types.
+type typed interface {
+	ring()                                                    // wakes the stage goroutine
+	takenOver()                                               // goes on with the run without the callback that was abandoned
+	returnedLate(cb callbackName, results int, failure error) // told by that callback
 }
 
 // callbackName is a function of the user's that a stage calls.
@@ -113,7 +117,7 @@ func (c *core) guard(cb callbackName, fn func() error) (err error) {
 	before := c.callback.Swap(uint32(cb))
 	if c.aborting.Load() != nil && cb != inTerminate {
 		if !c.callback.CompareAndSwap(uint32(cb), before) { // the watchdog has taken it for begun
-			c.late(cb, 0, nil)
+			c.whole.returnedLate(cb, 0, nil)
 			runtime.Goexit()
 		}
 		return errAborted
@@ -134,7 +138,7 @@ func (c *core) guard(cb callbackName, fn func() error) (err error) {
 			err = c.recovered(value, callbackNames[cb], stack)
 		}
 		if !inTime {
-			c.late(cb, c.results, err)
+			c.whole.returnedLate(cb, c.results, err)
 			runtime.Goexit()
 		}
 		switch {
@@ -217,7 +221,7 @@ func (c *core) abort(e *ending) {
 	if c.aborting.CompareAndSwap(nil, e) {
 		c.arm()
 		c.cancel(e.reason)
-		c.ring()
+		c.whole.ring()
 	}
 }
 
@@ -227,7 +231,7 @@ func (c *core) releaseHeld(n int64) {
 		c.handled.Add(n)
 	}
 	if c.heldNow.Add(-n) == 0 {
-		c.ring()
+		c.whole.ring()
 	}
 }
 

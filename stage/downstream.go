@@ -19,55 +19,65 @@ type outlet[Out any] struct {
 	disp  Dispatcher[Out]
 	buf   *buffer.Buffer[Out, *call[Out]] // the marks are DoAfter and TellAfter
 	edges map[SubID]*edge[Out]            // written under tally.mu
-	last  SubID
 
-	queueing    QueueingDispatcher[Out]      // disp, if it is one
-	multicast   bool                         // each event goes to all
-	budgeting   BudgetDispatcher[Out]        // disp, if it is one
-	roomy       []*edge[Out]                 // have been told that there is room in their budgets, and have not used it
-	tabs        []*tab                       // of the event in Admit
-	weighs      []int64                      // of the event in Admit
-	expectedMax int64                        // an ask above it is logged; 0: none
-	flushing    bool                         // disp may be able to send what it keeps
-	marked      []*call[Out]                 // marks that disp keeps, in order
-	inProgress  struct{ events, queued int } // given to disp by the dispatch in progress, and kept before
-	lastQueued  int                          // what it kept when it was last asked
-	outcome     outcome[Out]                 // of the dispatch in progress
+	*sending[Out]
 
-	accumulating bool // what is asked and emitted is kept back
-	kept         []kept[Out]
-	granted      int64 // with OnDemand: events for which input may be begun
+	queueing  QueueingDispatcher[Out] // disp, if it is one
+	budgeting BudgetDispatcher[Out]   // disp, if it is one
+
+	granted int64 // with OnDemand: events for which input may be begun
 
 	expansion *expansion[Out] // of the batch in hand; nil for none
 
 	demand        demandFunc[Out]
 	releaseDemand func()
-	released      bool        // demand callbacks may begin
-	owed          int64       // asked of the source and not emitted
-	woken         atomic.Bool // a wake is on its way; written by any goroutine
-	again         bool        // there is more to do before parking
+	owed          int64 // asked of the source and not emitted
 	pause         time.Duration
 	timer         *time.Timer
 
 	feed    feed[Out]   // instead of demand; nil for none
 	inlet   *inlet[Out] // the feed, if it is a channel
 	fedOpen int64       // open, as the feed was told
-	fedAll  bool        // the feed has nothing more
-	news    bool        // the feed has something to say
+
+	admitting  *edge[Out] // OnConsumer is being asked about it
+	leaving    *edge[Out] // its consumer has ended, and what that has not begun is being taken back
+	comingBack int64      // events that consumers which have gone will hand back
+	notBegun   int        // subscribers that have not begun all that they were sent, when toldAll
+
+	multicast    bool        // each event goes to all
+	flushing     bool        // disp may be able to send what it keeps
+	accumulating bool        // what is asked and emitted is kept back
+	released     bool        // demand callbacks may begin
+	again        bool        // there is more to do before parking
+	fedAll       bool        // the feed has nothing more
+	news         bool        // the feed has something to say
+	hadConsumer  bool        // has had a subscriber, or was left by those of an earlier run
+	servedBefore bool        // an earlier run in the same call of Run had subscribers
+	spared       bool        // all subscribers are temporary, at the end
+	faulted      bool        // a fault of the dispatcher's has been logged
+	discarding   bool        // an episode of discarding has been logged
+	toldAll      bool        // every subscriber has been told that this is all
+	woken        atomic.Bool // a wake is on its way; written by any goroutine
+}
+
+// sending is the part of an outlet that a stage which only consumes does without: nil there.
+type sending[Out any] struct {
+	last        SubID
+	expectedMax int64 // an ask above it is logged; 0: none
+
+	roomy  []*edge[Out] // have been told that there is room in their budgets, and have not used it
+	tabs   []*tab       // of the event in Admit
+	weighs []int64      // of the event in Admit
+
+	marked     []*call[Out]                 // marks that disp keeps, in order
+	inProgress struct{ events, queued int } // given to disp by the dispatch in progress, and kept before
+	lastQueued int                          // what it kept when it was last asked
+	outcome    outcome[Out]                 // of the dispatch in progress
+
+	kept []kept[Out]  // what is kept back, in order
+	over []*edge[Out] // subscriptions that came when the run was ending
 
 	asUpstream upstream // this run, for the subscriptions to it; read-only
-
-	hadConsumer  bool         // has had a subscriber, or was left by those of an earlier run
-	servedBefore bool         // an earlier run in the same call of Run had subscribers
-	admitting    *edge[Out]   // OnConsumer is being asked about it
-	spared       bool         // all subscribers are temporary, at the end
-	over         []*edge[Out] // subscriptions that came when the run was ending
-	faulted      bool         // a fault of the dispatcher's has been logged
-	discarding   bool         // an episode of discarding has been logged
-	toldAll      bool         // every subscriber has been told that this is all
-	leaving      *edge[Out]   // its consumer has ended, and what that has not begun is being taken back
-	comingBack   int64        // events that consumers which have gone will hand back
-	notBegun     int          // subscribers that have not begun all that they were sent, when toldAll
 }
 
 // serve posts a subscription to this run. It is called by consumers, on their goroutines.

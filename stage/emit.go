@@ -29,6 +29,7 @@ type rejection struct {
 }
 
 func (r *run[In, Out]) openOutlet() {
+	r.sending = &sending[Out]{}
 	r.buf = buffer.New[Out, *call[Out]](r.h.conf.bufferSize, r.h.conf.bufferKeep)
 	r.edges = map[SubID]*edge[Out]{}
 	r.asUpstream = r
@@ -170,6 +171,9 @@ func (r *run[In, Out]) account(taken, queuedBefore, subscribers int) {
 // cutShort books a dispatch that did not return: a dispatcher of the user's that panicked or was abandoned, or a
 // function of the user's that called Goexit. What was sent was dispatched; of the rest, nobody knows.
 func (r *run[In, Out]) cutShort() {
+	if r.def.out == nil {
+		return
+	}
 	o, all := &r.outcome, r.inProgress.events+r.inProgress.queued
 	if all > 0 {
 		r.inProgress.events, r.inProgress.queued = 0, 0

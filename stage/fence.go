@@ -21,7 +21,7 @@ func (f fence) leave(before uint32) {
 		return
 	}
 	value := recover()
-	f.late(inDispatcher, 0, f.failure(value == nil, value, callbackNames[inDispatcher]))
+	f.whole.returnedLate(inDispatcher, 0, f.failure(value == nil, value, callbackNames[inDispatcher]))
 	runtime.Goexit()
 }
 

@@ -23,7 +23,6 @@ type handle struct {
 	mu        sync.Mutex
 	run       controller // guarded by mu; nil when not running
 	runs      int        // guarded by mu
-	completed bool       // guarded by mu: the last run ended by completion
 	ended     *ending    // guarded by mu: how the last run ended; nil while running
 	endedIn   runID      // guarded by mu: what it was part of
 	faults    []error    // guarded by mu: wiring that Run has to report
@@ -40,6 +39,7 @@ type handle struct {
 
 	begins, ends atomic.Int64 // runs that have begun, and ended; written under mu
 	returning    atomic.Bool  // it has ended, and a supervisor will run it again; written under mu
+	completed    bool         // guarded by mu: the last run ended by completion
 
 	stuck stuckCalls // what was abandoned
 

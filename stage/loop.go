@@ -73,8 +73,8 @@ type run[In, Out any] struct {
 func newRun[In, Out any](ctx context.Context, s *scope, h *handle, def definition[In, Out]) *run[In, Out] {
 	r := &run[In, Out]{def: def, connected: make(chan struct{})}
 	r.core.h, r.core.scope, r.core.done, r.ready = h, s, make(chan struct{}), make(chan struct{})
-	r.number, r.overdue = h.runs, make(chan struct{})
-	r.takeOver, r.late = r.takenOver, r.returnedLate
+	r.number = h.runs
+	r.whole = r
 	r.earlier = h.earlier
 	r.running.Store(true)
 	ctx, r.cancel = context.WithCancelCause(ctx)
@@ -87,7 +87,6 @@ func newRun[In, Out any](ctx context.Context, s *scope, h *handle, def definitio
 	}
 	r.hop = hop.Join(ctx, h.conf.name)
 	r.box.Init()
-	r.ring = r.box.Ring
 	if def.out != nil {
 		r.openOutlet()
 		r.inheritSubscribers()
@@ -124,6 +123,8 @@ func (r *run[In, Out]) main(second bool) {
 	r.conclude()
 	returned = true
 }
+
+func (r *run[In, Out]) ring() { r.box.Ring() }
 
 // step handles one message, or waits for one.
 func (r *run[In, Out]) step() {
@@ -288,8 +289,10 @@ func (r *run[In, Out]) settle() {
 	if r.finishing && r.verdict == nil && r.heldNow.Load() == 0 && r.expansion == nil {
 		r.checkDelivered()
 	}
-	r.giveBackRoom()
-	r.publish()
+	if r.def.out != nil {
+		r.giveBackRoom()
+		r.publish()
+	}
 }
 
 // callInit runs OnInit, and makes the state that a ready-made producer has per run.

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The table "What can be lost, and when" of docs/reliability.md, row by row.
+// The table "What can be lost, and when" of docs/guide.md, row by row.
 
 // losses has a test for each row, by the text of its first column.
 var losses = map[string]func(t *testing.T){
@@ -206,9 +206,9 @@ func loseChildren(t *testing.T, child func(context.Context, int) error) stage.In
 }
 
 func TestWhatCanBeLost(t *testing.T) {
-	page, err := os.ReadFile("../docs/reliability.md")
+	page, err := os.ReadFile("../docs/guide.md")
 	require.NoError(t, err)
-	_, section, found := strings.Cut(string(page), "## What can be lost, and when\n")
+	_, section, found := strings.Cut(string(page), "### What can be lost, and when\n")
 	require.True(t, found)
 	_, table, found := strings.Cut(section, "|---|---|---|\n")
 	require.True(t, found)

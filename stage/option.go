@@ -85,10 +85,11 @@ type config struct {
 	accumulating bool
 	retry        bool
 	repeat       bool // the demand callback is called again at once while it finds something
-	poll         *pollPolicy
-	children     childPolicy
+	profile      bool
 	strategy     Strategy // of a supervisor
-	maxLine      int      // of Lines; 0: another producer
+	poll         *pollPolicy
+	children     *childPolicy // of what starts something again; else nil
+	maxLine      int          // of Lines; 0: another producer
 
 	onInit         func(context.Context) error
 	onTerminate    func(error)
@@ -97,7 +98,6 @@ type config struct {
 	onConsumerGone func(context.Context, *Subscription, Cancellation) error
 	observe        []func(Message)
 	watch          []func(Callback)
-	profile        bool
 	logger         *slog.Logger
 	grace          time.Duration
 

@@ -88,32 +88,35 @@ type edge[T any] struct {
 	source *outPort[T]              // set before the edge is shared
 	inbox  *mailbox.Box[message[T]] // of the consumer; set before the edge is shared
 	in     runID                    // what the consumer's run is part of; set before the edge is shared
-	waits  bool                     // may wait for the producer to run; set before the edge is shared
 	kept   *tenure                  // what a supervisor says of the consumer; set before the edge is shared
-	until  bool                     // waits for a first run, or as long as a supervisor will run the producer again; set before the edge is shared
+	site   string                   // of the call of SubscribeTo; set before the edge is shared
+	index  int                      // of the declaration; set before the edge is shared
+
+	dynamic bool // made by Subscribe; set before the edge is shared
+	waits   bool // may wait for the producer to run; set before the edge is shared
+	until   bool // waits for a first run, or as long as a supervisor will run the producer again; set before the edge is shared
 
 	// owned by the consumer's goroutine
-	counted  bool   // the pipeline's start waits for its answer
-	closed   bool   // the producer has said its last word
-	replaced bool   // another one has taken its place; its end is on its way
-	site     string // of the call of SubscribeTo; set before the edge is shared
-	index    int    // of the declaration; set before the edge is shared
-	dynamic  bool   // made by Subscribe; set before the edge is shared
-	again    bool   // takes the place of one whose producer has ended, and has not been accepted yet
-	unasked  bool   // OnSubscribe refused it or its caller has gone: its end means nothing to the stage
+	counted  bool // the pipeline's start waits for its answer
+	closed   bool // the producer has said its last word
+	replaced bool // another one has taken its place; its end is on its way
+	again    bool // takes the place of one whose producer has ended, and has not been accepted yet
+	unasked  bool // OnSubscribe refused it or its caller has gone: its end means nothing to the stage
+
+	greedy bool // an ask above the expected maximum has been logged; owned by the producer's goroutine
+
+	replied atomic.Uint32 // 0, then replyGiven or replyUnwanted, once
 
 	replaces  *Subscription // of Resubscribe: ended for this one; set before the edge is shared
 	replacing error         // the reason for that
 
-	reply   chan error    // of Subscribe; nil for a declared subscription
-	replied atomic.Uint32 // 0, then replyGiven or replyUnwanted, once
+	reply chan error // of Subscribe; nil for a declared subscription
 
 	returned []T // written by the consumer before msgConsumerDown, read by the producer after it
 
 	request Request[T] // to the dispatcher; set before the edge is shared
 
 	// owned by the producer's goroutine
-	greedy bool  // an ask above the expected maximum has been logged
 	served any   // the run that serves this edge
 	joined int64 // events dispatched before
 	told   int64 // events sent when "that is all" was last said; -1 before

@@ -125,9 +125,6 @@ type tally struct {
 
 // publish brings the gauges up to date.
 func (r *run[In, Out]) publish() {
-	if r.def.out == nil {
-		return
-	}
 	spoken := r.spoken()
 	if r.spokenFor.Load() != spoken {
 		r.spokenFor.Store(spoken)

@@ -3,15 +3,15 @@ package stage
 // subscribeConfig is what the options of one subscription came to.
 type subscribeConfig struct {
 	max, min       int
+	lag            int
+	label          string
 	minSet         bool
 	manual         bool
-	mode           CancelMode
-	label          string
-	allowDuplicate bool
-	leaves         bool // of Events: the consumer's normal end is a cancel, as nobody knows it; and it does not wait for a second run
-	lag            int
 	lagSet         bool
 	lagPolicy      LagPolicy
+	mode           CancelMode
+	allowDuplicate bool
+	leaves         bool // of Events: the consumer's normal end is a cancel, as nobody knows it; and it does not wait for a second run
 }
 
 // SubscribeOption is an option of SubscribeTo and Subscribe.

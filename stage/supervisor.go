@@ -86,6 +86,7 @@ type (
 func NewSupervisor(opts ...SupervisorOption) *Supervisor {
 	s := &Supervisor{}
 	s.conf.name, s.conf.grace = kindSupervisor+" "+callSite(1), DefaultGrace
+	s.conf.children = &childPolicy{}
 	for _, o := range opts {
 		if o == nil {
 			s.conf.fault("a nil SupervisorOption")

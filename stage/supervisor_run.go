@@ -73,7 +73,7 @@ type heldEnd struct {
 }
 
 func newSupervision(ctx context.Context, s *Supervisor, specs []memberSpec, parent *scope) *supervision {
-	r := &supervision{sup: s, ctx: ctx, parent: parent, number: s.runs, policy: &s.conf.children, stopping: -1, halted: make(chan struct{}), done: make(chan struct{})}
+	r := &supervision{sup: s, ctx: ctx, parent: parent, number: s.runs, policy: s.conf.children, stopping: -1, halted: make(chan struct{}), done: make(chan struct{})}
 	r.box.Init()
 	r.plan = plan{strategy: s.conf.strategy, restarted: intensity{max: r.policy.max, within: r.policy.within}}
 	if r.policy.pause.first > 0 {
