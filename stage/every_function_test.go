@@ -229,14 +229,14 @@ func TestEveryOtherFunctionFailsInEveryWay(t *testing.T) {
 			cells++
 			t.Run(s.name+"/"+f.name, func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
-					called := 0
+					var called count // also by children
 					stages := s.makes(func() error {
-						called++
+						called.Add(1)
 						return f.does()
 					})
 					p := stage.NewPipeline(stages...)
 					err := start(t.Context(), p).wait(t)
-					require.Positive(t, called)
+					require.Positive(t, called.Load())
 					switch {
 					case s.is == endsIt || f.name == "Goexit" && slices.Contains(inDispatchers, s.name):
 						// Goexit cannot be stopped: a function that a dispatcher calls takes the producer with it.
