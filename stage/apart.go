@@ -29,6 +29,7 @@ func (c *core) apart(callback string, onStage bool, givenUp *atomic.Bool, fn fun
 	if onStage && c.attendant != nil && c.attendant.taken.CompareAndSwap(false, true) { // else it is at another call, or was abandoned
 		return c.attended(callback, givenUp, fn)
 	}
+	before := c.aside.Load()
 	o := &order{callback: callback, fn: fn, done: make(chan struct{}, 1)}
 	go func() { // ends with fn; apart waits for it, or abandons it
 		number := uint64(0)
@@ -38,6 +39,9 @@ func (c *core) apart(callback string, onStage bool, givenUp *atomic.Bool, fn fun
 		c.carryOut(o, number)
 	}()
 	if !c.await(&o.errand, o.done, Stuck{Callback: callback}) {
+		if onStage {
+			c.aside.Store(before)
+		}
 		givenUp.Store(true)
 		return nil
 	}
@@ -51,12 +55,12 @@ func (c *core) carryOut(o *order, number uint64) {
 	defer func() {
 		value := recover()
 		failed := c.failure(returned, value, o.callback)
+		if number != 0 {
+			c.aside.CompareAndSwap(number, before) // unless it was abandoned, and another one is called
+		}
 		if !o.errand.back() {
 			c.backLate(&o.errand, o.callback, 0, failed)
 			runtime.Goexit()
-		}
-		if number != 0 {
-			c.aside.Store(before)
 		}
 		o.err, o.lost = failed, !returned && value == nil
 		o.done <- struct{}{}
@@ -89,8 +93,10 @@ func (c *core) attended(callback string, givenUp *atomic.Bool, fn func()) error 
 	o := &a.order
 	o.callback, o.fn = callback, fn
 	o.errand.state.Store(errandGone)
+	before := c.aside.Load()
 	a.orders <- o
 	if !c.await(&o.errand, o.done, Stuck{Callback: callback}) {
+		c.aside.Store(before)
 		givenUp.Store(true)
 		return nil
 	}

@@ -193,3 +193,26 @@ func BenchmarkMaxDemandOne(b *testing.B) {
 		})
 	})
 }
+
+// Here one operation is one child that does nothing, 20 at once.
+func BenchmarkChild(b *testing.B) {
+	const atOnce = 20
+	b.Run("stages", func(b *testing.B) {
+		c := stage.NewConsumerSupervisor(func(context.Context, int) error { return nil })
+		p := stage.FromSlice(make([]int, b.N))
+		c.SubscribeTo(p, stage.MaxDemand(atOnce))
+		benchStages(b, 1, p, c)
+	})
+	b.Run("a goroutine each, behind a semaphore", func(b *testing.B) {
+		slots := make(chan struct{}, atOnce)
+		bench(b, 1, func() {
+			for range b.N {
+				slots <- struct{}{}
+				go func() { <-slots }() // ends at once
+			}
+			for range atOnce {
+				slots <- struct{}{}
+			}
+		})
+	})
+}

@@ -24,23 +24,40 @@ type childSpec[In any] struct {
 // its way home, or the stage goroutine is at it.
 type child[In any] struct {
 	// set before the child begins, read-only after
-	id      ChildID
-	event   In
-	sub     *Subscription // nil: by StartChild
-	began   time.Time
-	ctx     context.Context         // over all attempts
-	cancel  context.CancelCauseFunc // of ctx
-	settled chan struct{}           // closed when it has ended for good and is accounted for
-	charge  *ChargedEvent           // what its event is charged; nil: nothing
+	id    ChildID
+	event In
+	sub   *Subscription // nil: by StartChild
+	began time.Time
 
-	err       error         // written by the child's goroutine before msgChild, read by the stage's after it
-	attempt   *errand       // the attempt in progress, or the last one; owned by the stage goroutine
+	ctx childContext // over all attempts; it guards itself
+
+	attempt *attempt[In] // the one in progress, or the last one; owned by the stage goroutine
+	first   attempt[In]  // the one that most children have
+
 	stuck     bool          // it was abandoned; written before settled is closed, read after it
-	goroutine atomic.Uint64 // number of the goroutine that does what the user gave; 0 for none
+	goroutine atomic.Uint64 // the goroutine that does what the user gave, as goid tells it; 0 for none
 
 	// written by the stage goroutine under children.mu
 	restarts   int
 	restarting bool // waits for its next attempt
+
+	settled chan struct{} // guarded by children.mu; made by who waits, closed when it has ended for good and is accounted for
+}
+
+// attempt is one start of a child. Its goroutine owns what is not read-only, until msgChild is posted.
+type attempt[In any] struct {
+	errand
+	kids *children[In] // read-only
+	of   *child[In]    // read-only
+	up   chan<- begun  // read-only; where the stage goroutine waits for the start phase; nil: there is none
+
+	ctx      context.Context                 // of the child, or, when there may be another attempt, within that
+	cancel   context.CancelFunc              // of ctx; nil when that is the child's
+	run      func(ctx context.Context) error // what the start phase has returned; nil: it is childSpec.run
+	callback string                          // which is in progress
+	returned bool                            // it has, without a panic or Goexit
+	err      error                           // how it ended
+	stack    []byte                          // of a panic, if it was watched
 }
 
 // begun is how the start phase of a child ended.
@@ -58,95 +75,116 @@ const (
 
 // live is the goroutine of one attempt: the start phase, if there is one, for which the stage
 // goroutine waits, and then the child itself. It ends with the child; the run waits for what it
-// sends at its end.
-func (k *children[In]) live(c *child[In], e *errand, wait func(), up chan<- begun) {
-	if wait != nil && up == nil {
+// sends at its end. What it keeps is in the attempt: so the stack that it begins with will do for the most part.
+func (a *attempt[In]) live(wait func()) {
+	if wait != nil && a.up == nil {
 		wait()
 	}
+	c := a.of
 	c.goroutine.Store(goid.Current())
-	ctx, cancel := c.ctx, func() {} // settle ends it
-	if k.policy.mode == RestartTransient {
-		ctx, cancel = context.WithCancel(c.ctx) // there may be another attempt
+	defer a.over()
+	a.ctx = &c.ctx // settle ends it
+	if a.kids.policy.mode == RestartTransient {
+		a.ctx, a.cancel = context.WithCancel(a.ctx)
 	}
-	callback := childCallback
-	if up != nil {
-		callback = startCallback
-	}
-	var err error
-	var stack []byte // of a panic, if it was watched
-	returned := false
-	defer func() {
-		if !returned {
-			value := recover()
-			if stack == nil {
-				stack = debug.Stack()
-			}
-			err = k.recovered(value, callback, stack)
-		}
-		err = sound(err)
-		cancel()
-		c.goroutine.Store(0)
-		if !e.back() {
-			if _, isPanic := err.(*PanicError); !isPanic {
-				err = nil // it may be anything, its context having ended
-			}
-			k.backLate(e, callback, c.id, err)
+	a.callback = childCallback
+	if a.up != nil {
+		if a.start(); a.run == nil {
+			a.returned = true
 			return
 		}
-		if callback == startCallback {
-			up <- begun{err: err} // has room for one
-			return
-		}
-		c.err = err
-		k.post(message[In]{kind: msgChild, arg: c})
-	}()
-	var run func(context.Context) error
-	if up == nil {
-		run = func(ctx context.Context) error { return k.spec.run(ctx, c.event) }
-	} else {
-		err = k.watchedChild(ctx, c, callback, &stack, func(ctx context.Context) error {
-			run, err = k.start(ctx, c)
-			return err
-		})
-		if run == nil {
-			returned = true
-			return
-		}
-		callback = childCallback
-		up <- begun{running: true}
+		a.up <- begun{running: true}
 		if wait != nil {
 			wait()
 		}
 	}
-	if err = ctx.Err(); err == nil { // else it was stopped before it began
-		err = k.watchedChild(ctx, c, callback, &stack, run)
+	if a.err = a.ctx.Err(); a.err == nil { // else it was stopped before it began
+		a.err = a.call()
 	}
-	returned = true
+	a.returned = true
 }
 
-// watchedChild calls run with those who watch around it.
-func (k *children[In]) watchedChild(ctx context.Context, c *child[In], callback string, stack *[]byte, run func(context.Context) error) error {
-	if !k.watching {
-		return run(ctx)
+// over ends an attempt, however it ended.
+func (a *attempt[In]) over() {
+	c, k := a.of, a.kids
+	if !a.returned {
+		a.failed(recover())
 	}
-	defer k.profile.begin(ctx, callback, "").end()
-	var none int // a child emits nothing
-	b := Callback{Name: callback, Child: c.id, Sub: c.sub, N: 1}
-	return k.watched(b, &none, stack, func() error { return run(ctx) })
+	a.err = sound(a.err)
+	if a.cancel != nil {
+		a.cancel()
+	}
+	c.goroutine.Store(0)
+	switch {
+	case !a.back():
+		if _, isPanic := a.err.(*PanicError); !isPanic {
+			a.err = nil // it may be anything, its context having ended
+		}
+		k.backLate(&a.errand, a.callback, c.id, a.err)
+	case a.callback == startCallback:
+		a.up <- begun{err: a.err} // has room for one
+	default:
+		k.post(message[In]{kind: msgChild, arg: c})
+	}
 }
 
-// start is the start phase of a child. It counts as a callback of the stage.
-func (k *children[In]) start(ctx context.Context, c *child[In]) (func(context.Context) error, error) {
-	if ctx.Err() != nil {
-		return nil, cause(ctx)
+// failed makes the error of what the attempt panicked with; nil: it called Goexit.
+func (a *attempt[In]) failed(value any) {
+	if a.stack == nil {
+		a.stack = debug.Stack()
 	}
-	k.aside.Store(c.goroutine.Load())
-	defer k.aside.Store(0)
-	run, err := k.spec.start(ctx, c.event)
+	a.err = a.kids.recovered(value, a.callback, a.stack)
+}
+
+// start is the start phase. It counts as a callback of the stage.
+func (a *attempt[In]) start() {
+	a.callback = startCallback
+	if a.kids.watching {
+		a.err = a.watched(a.callStart)
+	} else {
+		a.err = a.callStart()
+	}
+	if a.run != nil {
+		a.callback = childCallback
+	}
+}
+
+func (a *attempt[In]) callStart() error {
+	if a.ctx.Err() != nil {
+		return cause(a.ctx)
+	}
+	a.kids.aside.Store(a.of.goroutine.Load())
+	defer a.kids.aside.Store(0)
+	run, err := a.kids.spec.start(a.ctx, a.of.event)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return run, nil
+	a.run = run
+	return nil
+}
+
+// call calls the child itself.
+func (a *attempt[In]) call() error {
+	if a.kids.watching {
+		return a.watched(a.callChild)
+	}
+	return a.callChild()
+}
+
+func (a *attempt[In]) callChild() error {
+	if a.run != nil {
+		return a.run(a.ctx)
+	}
+	return a.kids.spec.run(a.ctx, a.of.event)
+}
+
+// watched calls fn with those who watch around it.
+func (a *attempt[In]) watched(fn func() error) error {
+	k := a.kids
+	defer k.profile.begin(a.ctx, a.callback, "").end()
+	var none int // a child emits nothing
+	b := Callback{Name: a.callback, Child: a.of.id, Sub: a.of.sub, N: 1}
+	return k.watched(b, &none, &a.stack, fn)
 }
 
 // pause is the goroutine of a child that waits for its next attempt. It ends with the pause, or

@@ -75,13 +75,9 @@ func (k *children[In]) beginByHand(event In) (ChildID, error) {
 
 // add makes a child.
 func (k *children[In]) add(event In, sub *Subscription) *child[In] {
-	c := &child[In]{event: event, sub: sub, began: time.Now(), settled: make(chan struct{})}
-	c.ctx, c.cancel = context.WithCancelCause(k.ctx)
-	if sub != nil {
-		c.charge = sub.tab.take()
-	}
-	if c.charge != nil {
-		c.ctx = context.WithValue(c.ctx, chargeKey{}, c.charge)
+	c := &child[In]{event: event, sub: sub, began: time.Now()}
+	if c.ctx.run = k.ctx; sub != nil {
+		c.ctx.charge = sub.tab.take()
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -93,16 +89,21 @@ func (k *children[In]) add(event In, sub *Subscription) *child[In] {
 
 // launch begins an attempt, and waits for its start phase if it has one.
 func (k *children[In]) launch(c *child[In]) begun {
-	c.attempt = &errand{}
+	a := &c.first
+	if c.attempt != nil {
+		a = &attempt[In]{}
+	}
+	a.kids, a.of, c.attempt = k, c, a
 	if k.spec.start == nil {
-		go k.live(c, c.attempt, hop.Join(k.ctx, "child"), nil)
+		go a.live(k.join("child")) // ends with the child; the run waits for it
 		return begun{running: true}
 	}
 	up := make(chan begun, 1)
+	a.up = up
 	k.begins(inStart)
 	k.callback.Store(uint32(inStart))
 	defer k.callback.Store(uint32(inNone))
-	go k.live(c, c.attempt, hop.Join(k.ctx, "child"), up) // the stage goroutine waits for its start
+	go a.live(k.join("child")) // the same; and the stage goroutine waits for its start
 	select {
 	case b := <-up:
 		return b
@@ -128,7 +129,7 @@ func (k *children[In]) abandon() {
 
 // abandonChild gives up a child, and books its event; false if it has returned.
 func (k *children[In]) abandonChild(c *child[In], callback string) bool {
-	if !k.core.abandon(c.attempt, Stuck{Callback: callback, Child: c.id}) {
+	if !k.core.abandon(&c.attempt.errand, Stuck{Callback: callback, Child: c.id}) {
 		return false
 	}
 	c.stuck = true
@@ -140,15 +141,23 @@ func (k *children[In]) abandonChild(c *child[In], callback string) bool {
 func (k *children[In]) home(c *child[In]) {
 	switch {
 	case !c.restarting:
-		k.over(c, c.err, true)
+		k.over(c, c.attempt.err, true)
 	case c.ctx.Err() != nil: // it was stopped meanwhile
-		k.over(c, cause(c.ctx), true)
+		k.over(c, cause(&c.ctx), true)
 	default:
 		k.mark(c, false)
 		if b := k.launch(c); !b.running && !b.stuck {
 			k.over(c, b.err, true)
 		}
 	}
+}
+
+// join has a goroutine that begins take part in a simulation; nil if there is none.
+func (k *children[In]) join(name string) (wait func()) {
+	if k.hop == nil {
+		return nil
+	}
+	return hop.Join(k.ctx, name)
 }
 
 // over decides what the end of an attempt means: the end of the child, or another attempt. again
@@ -187,7 +196,7 @@ func (k *children[In]) restart(c *child[In], err error) {
 	}
 	k.mark(c, true)
 	if k.policy.pause.first > 0 {
-		go k.pause(c, hop.Join(k.ctx, "pause"), k.policy.backoff(c.restarts, hop.Draw(k.ctx))) // ends with the pause, or with c.ctx
+		go k.pause(c, k.join("pause"), k.policy.backoff(c.restarts, hop.Draw(k.ctx))) // ends with the pause, or with c.ctx
 		return
 	}
 	k.post(message[In]{kind: msgChild, arg: c}) // what is in the mailbox comes first
@@ -226,17 +235,18 @@ func (k *children[In]) giveUp(c *child[In], cause error) {
 
 // settle ends a child and books its event: as one more of handled, failed or lost.
 func (k *children[In]) settle(c *child[In], as *atomic.Int64) {
-	c.cancel(nil)
+	c.ctx.end(nil)
 	k.mu.Lock()
 	delete(k.all, c.id)
 	k.ended++
 	if c.restarting {
 		k.restarting--
 	}
+	awaited := c.settled
 	k.mu.Unlock()
 
 	as.Add(1)
-	c.charge.settle()
+	c.ctx.charge.settle()
 	k.heldNow.Add(-1)
 	if sub := c.sub; sub != nil {
 		sub.held.Add(-1)
@@ -249,24 +259,24 @@ func (k *children[In]) settle(c *child[In], as *atomic.Int64) {
 			}
 		}
 	}
-	close(c.settled)
+	if awaited != nil {
+		close(awaited)
+	}
 }
 
 // stop ends the context of a child and waits until it has ended, or ctx has. It is called on the
 // goroutine of whoever wants that.
 func (k *children[In]) stop(ctx context.Context, id ChildID) error {
-	k.mu.Lock()
-	c := k.all[id]
-	k.mu.Unlock()
+	c, settled := k.awaited(id)
 	switch {
 	case c == nil:
 		return ErrNoChild
 	case c.goroutine.Load() == goid.Current():
 		return ErrSelfCall
 	}
-	c.cancel(ErrShutdown)
+	c.ctx.end(ErrShutdown)
 	select {
-	case <-c.settled:
+	case <-settled:
 		if c.stuck {
 			return ErrStuck
 		}
@@ -274,6 +284,20 @@ func (k *children[In]) stop(ctx context.Context, id ChildID) error {
 	case <-ctx.Done():
 		return cause(ctx)
 	}
+}
+
+// awaited returns a child, and what is closed when it has ended; nil if there is none.
+func (k *children[In]) awaited(id ChildID) (*child[In], <-chan struct{}) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c := k.all[id]
+	if c == nil {
+		return nil, nil
+	}
+	if c.settled == nil {
+		c.settled = make(chan struct{})
+	}
+	return c, c.settled
 }
 
 // What follows reads, on any goroutine.

@@ -29,9 +29,9 @@ type core struct {
 
 	aborting  atomic.Pointer[ending] // set once, by whoever aborts
 	callback  atomic.Uint32          // the callback in progress, as a callbackName; 0: none; the fence (abandon.go)
-	onGo      atomic.Uint64          // number of the stage goroutine
-	aside     atomic.Uint64          // number of a goroutine that does what the stage goroutine waits for; 0: none
-	pumping   atomic.Uint64          // number of the goroutine that reads for the stage; 0: none
+	onGo      atomic.Uint64          // the stage goroutine, as goid tells it, until it ends
+	aside     atomic.Uint64          // the goroutine that does what the stage goroutine waits for; 0: none
+	pumping   atomic.Uint64          // the goroutine that reads for the stage; 0: none
 	heldNow   atomic.Int64           // events held, over all subscriptions
 	releasing atomic.Int64           // calls of Release in progress, by any goroutine
 	handled   atomic.Int64           // events finished
@@ -249,6 +249,8 @@ func (c *core) runsOn(goroutine uint64) bool {
 }
 
 func (c *core) finished() <-chan struct{} { return c.done }
+
+func (c *core) keptBy() *tenure { return c.scope.tenure }
 
 // coreKey finds the run in the context of its callbacks.
 type coreKey struct{}

@@ -113,3 +113,20 @@ func TestABatchRingsOnce(t *testing.T) {
 		require.LessOrEqual(t, sent, batches)
 	}
 }
+
+// A child is two allocations: itself, with its context, and what the go statement makes. No more, while nobody waits
+// for its context.
+func TestAChildAllocatesTwice(t *testing.T) {
+	const children, warm = 12_000, 2_000
+	var spent costs
+	measure := spent.measure(warm, children)
+	p := FromSlice(make([]int, children))
+	s := NewConsumerSupervisor(func(ctx context.Context, _ int) error { return measure(ctx, nil, nil) })
+	s.SubscribeTo(p, MaxDemand(1)) // one after the other: no two are at measure
+	synctest.Test(t, func(t *testing.T) {
+		require.NoError(t, Run(t.Context(), p, s))
+	})
+	require.Equal(t, children, spent.batches)
+	const measured = children - warm
+	require.Less(t, spent.mallocs, uint64(2*measured+measured/100))
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -104,8 +105,9 @@ func newRun[In, Out any](ctx context.Context, s *scope, h *handle, def definitio
 // panics outside a callback: a dispatcher of the user's, a broken invariant of ours. When a callback is
 // abandoned the watchdog takes over (takenOver), and this goroutine ends when that callback has returned.
 func (r *run[In, Out]) main(second bool) {
-	returned := false
+	me, returned := goid.Current(), false
 	defer func() {
+		r.onGo.CompareAndSwap(me, 0) // goid's rule; unless another has taken over
 		if returned || !second && r.callback.Load()&abandoned != 0 {
 			return
 		}
@@ -113,7 +115,7 @@ func (r *run[In, Out]) main(second bool) {
 		r.forgetDispatcher() // nothing is dispatched any more
 		go r.main(second)
 	}()
-	r.onGo.Store(goid.Current())
+	r.onGo.Store(me)
 	r.turn()
 	r.profile.mark("")
 	for r.verdict == nil {
@@ -172,6 +174,7 @@ func (r *run[In, Out]) park() {
 	wanted := r.parkOn()
 	if r.timer == nil && wanted == nil {
 		<-r.box.Bell()
+		r.gather()
 		return
 	}
 	var tick <-chan time.Time
@@ -186,6 +189,14 @@ func (r *run[In, Out]) park() {
 	case event, ok := <-wanted:
 		r.turn()
 		r.came(event, ok)
+	}
+}
+
+// gather lets the children that are ready to run go first. The end of one wakes the stage goroutine before all others, so
+// that each of many short ones would cost a wake-up here and, by what is asked, one of the producer.
+func (r *run[In, Out]) gather() {
+	if r.kids != nil {
+		runtime.Gosched()
 	}
 }
 

@@ -2,6 +2,7 @@ package stage_test
 
 import (
 	"context"
+	"iter"
 	"os"
 	"strings"
 	"testing"
@@ -12,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The table "What can be lost, and when" of docs/guide.md, row by row.
+// The table "What can be lost, and when" of docs/reliability.md, row by row.
 
 // losses has a test for each row, by the text of its first column.
 var losses = map[string]func(t *testing.T){
@@ -68,6 +69,25 @@ var losses = map[string]func(t *testing.T){
 			return ctx.Err()
 		})
 		require.Equal(t, stage.InputStats{Received: 10, Handled: 8, Lost: 2}, in)
+	},
+	"the end of the run cuts the sequence of a `NewExpander` short": func(t *testing.T) {
+		p, e, c := stage.FromSlice(upTo(20)), stage.NewExpander(repeat), newSink(time.Minute, patient)
+		e.SubscribeTo(p, stage.MaxDemand(10), stage.MinDemand(5))
+		c.SubscribeTo(e, stage.MaxDemand(2))
+		runs := runAlone(t.Context(), p, e, c)
+		time.Sleep(time.Second)
+		e.Abort(nil)
+		_ = runs[1].wait(t)
+		require.Equal(t, stage.InputStats{Received: 10, Lost: 5, HandedBack: 5}, e.Stats().Input)
+		abortAll(t, runs[0], runs[2])
+		closed(t, p, e, c)
+	},
+	"a callback returns events beside an error other than `ErrDone`": func(t *testing.T) {
+		p, c := stage.NewProducer(func(context.Context, int) ([]int, error) { return upTo(3), errBoom }), newSink(0)
+		c.SubscribeTo(p)
+		require.ErrorIs(t, stage.Run(t.Context(), p, c), errBoom)
+		require.Zero(t, p.Stats().Output)
+		require.Empty(t, c.events())
 	},
 	"a producer or producer-consumer fails, is aborted, or loses its last subscriber for good ([rule R2](protocol.md))": func(t *testing.T) {
 		p, q := silent(stage.Accumulating()), stage.NewQueue[int](5)
@@ -150,6 +170,14 @@ var losses = map[string]func(t *testing.T){
 	"the process dies": func(t *testing.T) {}, // nothing is left to tell
 }
 
+// repeat has the first event of a batch again and again.
+func repeat(_ context.Context, events []int, _ *stage.Subscription) iter.Seq2[int, error] {
+	return func(yield func(int, error) bool) {
+		for yield(events[0], nil) {
+		}
+	}
+}
+
 // loseFrom runs a consumer that gets ten events in two chunks, has it aborted after a second, and returns what it and its
 // source have counted.
 func loseFrom(t *testing.T, handle func(context.Context, []int, *stage.Subscription) error) (stage.InputStats, stage.OutputStats) {
@@ -178,15 +206,15 @@ func loseChildren(t *testing.T, child func(context.Context, int) error) stage.In
 }
 
 func TestWhatCanBeLost(t *testing.T) {
-	guide, err := os.ReadFile("../docs/guide.md")
+	page, err := os.ReadFile("../docs/reliability.md")
 	require.NoError(t, err)
-	_, section, found := strings.Cut(string(guide), "### What can be lost, and when\n")
+	_, section, found := strings.Cut(string(page), "## What can be lost, and when\n")
 	require.True(t, found)
 	_, table, found := strings.Cut(section, "|---|---|---|\n")
 	require.True(t, found)
 	table, _, _ = strings.Cut(table, "\n\n")
 	rows := strings.Split(table, "\n")
-	require.Len(t, rows, len(losses), "one test for each row of the guide's table")
+	require.Len(t, rows, len(losses), "one test for each row of the table")
 	for _, row := range rows {
 		name := strings.TrimSpace(strings.Split(row, "|")[1])
 		test, known := losses[name]

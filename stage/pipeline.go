@@ -163,22 +163,21 @@ func (p *Pipeline) Stop(ctx context.Context) error {
 	if p == nil {
 		return unmade("Stop")
 	}
-	p.mu.Lock()
-	run, runs := p.run, p.runs
-	p.mu.Unlock()
-	switch {
-	case run == nil && runs == 0:
-		return fmt.Errorf("%s: Stop: %w", p.name, ErrNotRunning)
-	case run == nil:
-		return nil
-	case run.awaits(goid.Current()):
-		return fmt.Errorf("%s: Stop: %w", p.name, ErrSelfCall)
-	}
 	inside := map[*handle]bool{}
 	for _, h := range p.members() {
 		inside[h] = true
 	}
-	return stopRun(ctx, p.name, run, func(h *handle) bool { return inside[h] })
+	run, runs := p.current()
+	return stopCurrent(ctx, p.name, run, runs, func(h *handle) bool { return inside[h] })
+}
+
+func (p *Pipeline) current() (run controller, runs int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.run != nil {
+		run = p.run
+	}
+	return run, p.runs
 }
 
 // Abort ends every stage without draining; see [Producer.Abort]. A nil cause stands for
@@ -187,16 +186,8 @@ func (p *Pipeline) Abort(cause error) {
 	if p == nil {
 		return
 	}
-	p.mu.Lock()
-	run := p.run
-	p.mu.Unlock()
-	if run == nil {
-		return
-	}
-	if cause == nil {
-		cause = ErrShutdown
-	}
-	run.abort(endedBy(p.name, cause, run.tenure))
+	run, _ := p.current()
+	abortCurrent(p.name, run, cause)
 }
 
 // Stats returns the Stats of the members, in order, in Members.

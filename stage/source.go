@@ -89,9 +89,10 @@ func pull[T any](each func(want *int, yield func([]T) bool) error) (demandFunc[T
 		end  error
 	)
 	next, stop := iter.Pull(func(yield func([]T) bool) {
-		run.aside.Store(goid.Current()) // what it calls is called from the stage
-		returned := false
+		me, returned := goid.Current(), false
+		run.aside.Store(me) // what it calls is called from the stage
 		defer func() {
+			run.aside.CompareAndSwap(me, 0)
 			if !returned {
 				run.trace = debug.Stack()
 			}

@@ -52,6 +52,7 @@ type controller interface {
 	release()                       // demand callbacks may begin
 	abort(e *ending)                // never blocks
 	stop(inside func(*handle) bool) // begins to drain; never blocks
+	keptBy() *tenure                // what a supervisor says of the run; nil for none
 	finished() <-chan struct{}      // closed when the run has ended
 	end() *ending                   // after finished
 	stats() Stats                   // at any time

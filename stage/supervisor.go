@@ -233,19 +233,18 @@ func (s *Supervisor) Stop(ctx context.Context) error {
 	if !s.made() {
 		return unmade("Stop")
 	}
-	s.mu.Lock()
-	run, runs := s.run, s.runs
-	s.mu.Unlock()
-	switch {
-	case run == nil && runs == 0:
-		return fmt.Errorf("%s: Stop: %w", s.Name(), ErrNotRunning)
-	case run == nil:
-		return nil
-	case run.awaits(goid.Current()):
-		return fmt.Errorf("%s: Stop: %w", s.Name(), ErrSelfCall)
-	}
 	inside := func(h *handle) bool { return slices.Contains(s.members(), h) }
-	return stopRun(ctx, s.Name(), run, inside)
+	run, runs := s.currentRun()
+	return stopCurrent(ctx, s.Name(), run, runs, inside)
+}
+
+func (s *Supervisor) currentRun() (run controller, runs int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.run != nil {
+		run = s.run
+	}
+	return run, s.runs
 }
 
 // Abort ends all members at once, without draining, and starts none again; see [Producer.Abort]. A nil cause stands
@@ -254,16 +253,8 @@ func (s *Supervisor) Abort(cause error) {
 	if !s.made() {
 		return
 	}
-	s.mu.Lock()
-	run := s.run
-	s.mu.Unlock()
-	if run == nil {
-		return
-	}
-	if cause == nil {
-		cause = ErrShutdown
-	}
-	run.abort(endedBy(s.Name(), cause, run.parent.tenure))
+	run, _ := s.currentRun()
+	abortCurrent(s.Name(), run, cause)
 }
 
 // Stats returns how often members were restarted, and the Stats of the members, in order, in Members. A member that

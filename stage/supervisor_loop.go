@@ -17,6 +17,7 @@ import (
 // supervise is the goroutine of a supervision.
 func (r *supervision) supervise() {
 	r.onGo.Store(goid.Current())
+	defer r.onGo.Store(0)
 	r.turn()
 	for {
 		begun, halted := r.phase()

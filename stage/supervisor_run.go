@@ -293,6 +293,8 @@ func (r *supervision) pass(e *ending) {
 
 func (r *supervision) finished() <-chan struct{} { return r.done }
 
+func (r *supervision) keptBy() *tenure { return r.parent.tenure }
+
 func (r *supervision) end() *ending {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -2,20 +2,9 @@
 // with an error instead of a deadlock, whatever context the call was made with.
 package goid
 
-import "runtime"
-
-// Current returns the number of the calling goroutine, as the runtime prints it in stacks.
-// It costs about a microsecond: for calls that wait anyway, never for events.
-func Current() uint64 {
-	var buf [40]byte
-	n := runtime.Stack(buf[:], false)
-	const prefix = len("goroutine ")
-	var id uint64
-	for _, c := range buf[prefix:n] {
-		if c < '0' || c > '9' {
-			break
-		}
-		id = id*10 + uint64(c-'0')
-	}
-	return id
-}
+// Current returns what tells the calling goroutine apart from all others that have not ended; never 0.
+// One that begins later may get the same from it when it has ended: whoever keeps it for others to
+// compare with forgets it before the goroutine ends.
+//
+// It costs about a nanosecond on amd64 and arm64, and about a microsecond elsewhere.
+func Current() uint64 { return current() }

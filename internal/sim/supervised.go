@@ -106,13 +106,13 @@ func (w *world) factory(index int, sup *stage.Supervisor) func() stage.Stage {
 
 // hangInFactory is hang in a factory. It reports whether that was abandoned: what it returns is of no consequence then.
 func (w *world) hangInFactory(n *node, sup *stage.Supervisor) bool {
-	if w.o.Stuck == 0 || w.calm || w.ending || !w.once(w.o.Stuck/5) {
+	if w.o.Stuck == 0 || w.calm || w.ending || !w.once(3) {
 		return false
 	}
 	w.atWork++
 	defer func() { w.atWork-- }()
 	w.trace.add(n.name, "hangs in its factory")
-	w.sleep(n.name+" hangs in its factory", 150)
+	w.sleep(n.name+" hangs in its factory", 400)
 	if len(sup.Stats().Stuck) == 0 {
 		return false
 	}
