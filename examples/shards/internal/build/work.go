@@ -1,7 +1,7 @@
 // Package build builds stale shards with stages, with two limits at once: so many shards in progress, so many snapshots in
 // flight. A design is one way to wire the stages; each stands in a file of its own (design_*.go), and designs.go lists them.
 // What they share stands once: where stale shards come from (source.go), a shard in its owner's hands (job.go, gather.go), the
-// sub-task that fetches one snapshot (fetch.go, workers.go), the two budgets (budgets.go), and the counting (meter.go,
+// sub-task that fetches one snapshot (fetch.go, workers.go), whole or in parts (hold.go), the two budgets (budgets.go), and the counting (meter.go,
 // report.go).
 //
 // The stages know the work only as [Work], so a design is tested with invented work in fake time, and runs with [Files].

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/go-genstage/genstage/examples/shards/internal/build"
 	"github.com/go-genstage/genstage/stage/stagetest"
 	"github.com/stretchr/testify/require"
 )
@@ -91,6 +92,25 @@ func TestTable(t *testing.T) {
 					require.Equal(t, f.bad, !f.good.has(f.figure), "%s: %g is bad: good is %v", f.name, f.figure, f.good)
 				}
 			}
+		})
+	}
+}
+
+// A worker makes one connection, a child one each. Of twice a sub-task's time, that is paid once or every time.
+func TestWhatAConnectionPerChildCosts(t *testing.T) {
+	for design, want := range map[string]struct {
+		connections int
+		lone        float64
+		newcomer    span // the order of messages decides
+	}{"manual": {20, 14, span{1, 3}}, "manual-supervised": {240, 36, span{3.5, 6}}} {
+		synctest.Test(t, func(t *testing.T) {
+			row := Row{Name: design, Options: build.Options{Design: design, Connect: 2 * unit}, Arrivals: Arrivals}
+			require.NoError(t, row.Measure(t.Context(), nil))
+			require.InDelta(t, want.lone, row.Lone, 1e-9, design)
+			require.True(t, want.newcomer.has(row.Newcomer), "%s: %g, want %v", design, row.Newcomer, want.newcomer)
+			r, err := Build(t.Context(), row.Options, many(1, 240))
+			require.NoError(t, err)
+			require.Equal(t, want.connections, r.Report.Connections, design)
 		})
 	}
 }
