@@ -2,7 +2,11 @@ package flow_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 
@@ -126,4 +130,55 @@ func ExampleOrdered() {
 	f := flow.FromSlice([]int{1, 2, 3, 4, 5, 6}, flow.Stages(3), flow.MaxDemand(1), flow.Ordered(6))
 	fmt.Println(flow.Map(f, func(n int) int { return n * n }).Collect(context.Background()))
 	// Output: [1 4 9 16 25 36] <nil>
+}
+
+// By default a flow ends when a layer's results exceed its buffer: KeepFirst and KeepLast leave some out instead.
+func ExampleKeepFirst() {
+	ten := func(opts ...flow.Option) flow.Flow[int] {
+		f := flow.FromSlice([]int{0}, append(opts, flow.Stages(1), flow.BufferSize(2))...)
+		return flow.FlatMap(f, func(int) []int { return []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9} })
+	}
+	ctx := context.Background()
+	_, err := ten().Collect(ctx, flow.MaxDemand(1)) // one is asked for, two have room
+	fmt.Println(errors.Is(err, flow.ErrBufferFull))
+	fmt.Println(ten(flow.KeepFirst()).Collect(ctx, flow.MaxDemand(1)))
+	fmt.Println(ten(flow.KeepLast()).Collect(ctx, flow.MaxDemand(1)))
+	// Output:
+	// true
+	// [0 1 2] <nil>
+	// [0 8 9] <nil>
+}
+
+// A pipeline over files: they are read and summed on several goroutines, and the lines come in the order of the names.
+func Example_orderedFiles() {
+	dir, err := os.MkdirTemp("", "ordered")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	for i, text := range []string{"roses are red", "violets are blue", "honey is sweet", "and so are you"} {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.txt", i)), []byte(text), 0o600); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	names, _ := filepath.Glob(filepath.Join(dir, "*.txt")) // sorted
+
+	files := flow.FromSlice(names, flow.Stages(4), flow.MaxDemand(1), flow.Ordered(8)) // at most eight under way at once
+	sums := flow.MapErr(files, func(_ context.Context, name string) (string, error) {
+		text, err := os.ReadFile(name)
+		return fmt.Sprintf("%x %s", sha256.Sum256(text), filepath.Base(name)), err
+	})
+	err = sums.ForEach(context.Background(), func(_ context.Context, line string) error {
+		fmt.Println(line[:8], line[65:])
+		return nil
+	})
+	fmt.Println(err)
+	// Output:
+	// 2476f065 0.txt
+	// 91bff064 1.txt
+	// 33b9bcb4 2.txt
+	// 5f0c2329 3.txt
+	// <nil>
 }

@@ -120,14 +120,6 @@ func (c *core) graceEnds() <-chan struct{} {
 	return w.overdue
 }
 
-// waitsForAborted reports whether the callback in progress waits in Do for a stage that is being aborted,
-// too, and so is about to answer.
-func (c *core) waitsForAborted() bool {
-	calls.Lock()
-	defer calls.Unlock()
-	return c.waitsFor != nil && c.waitsFor.aborting.Load() != nil
-}
-
 // answeredLate gives a callback whose Do has been answered late, since the other stage was abandoned, time to act
 // on that: once.
 func (c *core) answeredLate() {

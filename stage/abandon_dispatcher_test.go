@@ -12,62 +12,64 @@ import (
 
 // Functions that a dispatcher calls, and dispatchers of the user's, that do not return.
 
-// stuckDispatcher keeps events as the one in it; one of its methods does not return once it is armed.
-type stuckDispatcher struct {
+// badDispatcher keeps events as the one in it; one of its methods does what it should not once it is armed.
+type badDispatcher struct {
 	stage.QueueingDispatcher[int]
-	at      string
-	armed   *bool // owned by the stage goroutine
-	release chan struct{}
+	at    string
+	armed *bool // owned by the stage goroutine
+	does  func()
 }
 
-func (d *stuckDispatcher) in(method string) {
+func (d *badDispatcher) in(method string) {
 	if *d.armed && d.at == method {
-		<-d.release
+		d.does()
 	}
 }
 
-func (d *stuckDispatcher) Subscribe(id stage.SubID, r stage.Request[int]) error {
+var dispatcherMethods = []string{
+	"Subscribe", "Cancel", "Ask", "HandBack", "Dispatch", "Flush", "Live", "Queued", "Deliverable", "Mark",
+}
+
+func (d *badDispatcher) Subscribe(id stage.SubID, r stage.Request[int]) error {
 	d.in("Subscribe")
 	return d.QueueingDispatcher.Subscribe(id, r)
 }
 
-func (d *stuckDispatcher) Cancel(id stage.SubID) { d.in("Cancel"); d.QueueingDispatcher.Cancel(id) }
+func (d *badDispatcher) Cancel(id stage.SubID) { d.in("Cancel"); d.QueueingDispatcher.Cancel(id) }
 
-func (d *stuckDispatcher) Ask(id stage.SubID, n int64) { d.in("Ask"); d.QueueingDispatcher.Ask(id, n) }
+func (d *badDispatcher) Ask(id stage.SubID, n int64) { d.in("Ask"); d.QueueingDispatcher.Ask(id, n) }
 
-func (d *stuckDispatcher) HandBack(r stage.Request[int], events []int) ([]int, int) {
+func (d *badDispatcher) HandBack(r stage.Request[int], events []int) ([]int, int) {
 	d.in("HandBack")
 	return d.QueueingDispatcher.HandBack(r, events)
 }
 
-func (d *stuckDispatcher) Dispatch(events []int, out stage.Outlet[int]) []int {
+func (d *badDispatcher) Dispatch(events []int, out stage.Outlet[int]) []int {
 	rest := d.QueueingDispatcher.Dispatch(events, out) // half of the way
 	d.in("Dispatch")
 	out.Dropped(0, nil) // a way back into the stage
 	return rest
 }
 
-func (d *stuckDispatcher) Flush(out stage.Outlet[int]) {
+func (d *badDispatcher) Flush(out stage.Outlet[int]) {
 	d.in("Flush")
 	d.QueueingDispatcher.Flush(out)
 }
 
-func (d *stuckDispatcher) Live() int64 { d.in("Live"); return d.QueueingDispatcher.Live() }
+func (d *badDispatcher) Live() int64 { d.in("Live"); return d.QueueingDispatcher.Live() }
 
-func (d *stuckDispatcher) Queued() int { d.in("Queued"); return d.QueueingDispatcher.Queued() }
+func (d *badDispatcher) Queued() int { d.in("Queued"); return d.QueueingDispatcher.Queued() }
 
-func (d *stuckDispatcher) Deliverable() int {
+func (d *badDispatcher) Deliverable() int {
 	d.in("Deliverable")
 	return d.QueueingDispatcher.Deliverable()
 }
 
-func (d *stuckDispatcher) Mark(mark any) bool { d.in("Mark"); return d.QueueingDispatcher.Mark(mark) }
+func (d *badDispatcher) Mark(mark any) bool { d.in("Mark"); return d.QueueingDispatcher.Mark(mark) }
 
 // Whatever method it is, and whatever is in the queues: the stage is abandoned, and the ledger adds up.
 func TestStuckDispatcher(t *testing.T) {
-	for _, method := range []string{
-		"Subscribe", "Cancel", "Ask", "HandBack", "Dispatch", "Flush", "Live", "Queued", "Deliverable", "Mark",
-	} {
+	for _, method := range dispatcherMethods {
 		t.Run(method, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				armed := false
@@ -76,7 +78,7 @@ func TestStuckDispatcher(t *testing.T) {
 				p := silent(stage.Name("p"))
 				p.DispatchWith(func(opts ...stage.DispatchOption) (stage.Dispatcher[int], error) {
 					d, err := odd(opts...)
-					return &stuckDispatcher{QueueingDispatcher: d.(stage.QueueingDispatcher[int]), at: method, armed: &armed, release: release}, err
+					return &badDispatcher{QueueingDispatcher: d.(stage.QueueingDispatcher[int]), at: method, armed: &armed, does: func() { <-release }}, err
 				})
 				slow, quick := newSink(time.Second), newSink(0)
 				slow.SubscribeTo(stage.Partition(p, 0), stage.MaxDemand(2))

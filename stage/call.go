@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 
 	"github.com/go-genstage/genstage/internal/goid"
@@ -171,17 +170,13 @@ func (r *run[In, Out]) do(ctx context.Context, what string, c *call[Out]) error 
 	if ctx.Err() != nil {
 		return cause(ctx)
 	}
-	caller := callerOf(ctx)
-	if caller != nil {
-		if caller.callback.Load() == uint32(inInit) && r.startsAfter(caller) {
-			return r.refusal(what, ErrCallCycle)
-		}
-		if err := caller.waitFor(&r.core); err != nil {
+	c.done = make(chan struct{})
+	if caller := callerOf(ctx); caller != nil {
+		if err := caller.waitFor(wait{&r.core, &c.state, c.done, ctx.Done()}); err != nil {
 			return r.refusal(what, err)
 		}
 		defer caller.waitedFor()
 	}
-	c.done = make(chan struct{})
 	turn := func() {}
 	if r.hop != nil {
 		turn = hop.Turn(r.ctx, what)
@@ -202,20 +197,6 @@ func (r *run[In, Out]) do(ctx context.Context, what string, c *call[Out]) error 
 		return r.refusal(what, c.err)
 	}
 	return c.err
-}
-
-// startsAfter reports whether this run waits for OnInit of c, which is in progress: it is started by the
-// same Run and has not had its own.
-func (r *run[In, Out]) startsAfter(c *core) bool {
-	if r.scope.root() != c.scope.root() {
-		return false
-	}
-	select {
-	case <-r.ready:
-		return false
-	default:
-		return true
-	}
 }
 
 // tellRun is Tell and TellAfter of every kind.
@@ -252,31 +233,4 @@ func mute[Out any](fn func(context.Context) error) func(context.Context) ([]Out,
 		return nil
 	}
 	return func(ctx context.Context) ([]Out, error) { return nil, fn(ctx) }
-}
-
-// calls guards waitsFor of every core: the graph of callbacks that wait in Do. It is held for a
-// walk along that graph, and across nothing that waits.
-var calls sync.Mutex
-
-// waitFor records that the callback in progress of c waits for target, unless target waits, in
-// turn, for c.
-func (c *core) waitFor(target *core) error {
-	calls.Lock()
-	defer calls.Unlock()
-	for t := target; t != nil; t = t.waitsFor {
-		if t == c {
-			return ErrCallCycle
-		}
-	}
-	c.waitsFor = target
-	return nil
-}
-
-func (c *core) waitedFor() {
-	if c.aborting.Load() != nil && c.waitsForAborted() {
-		c.answeredLate()
-	}
-	calls.Lock()
-	defer calls.Unlock()
-	c.waitsFor = nil
 }

@@ -236,6 +236,7 @@ func (r *run[In, Out]) goDown() {
 	}
 	for _, e := range r.subscribers() {
 		e.tab.leave()
+		r.settleCopies(e)
 		r.mu.Lock()
 		delete(r.edges, e.id)
 		r.gone = append(r.gone, &e.Subscription)
@@ -279,6 +280,7 @@ func (r *run[In, Out]) finalize() {
 		late.inbox.Post(message[Out]{kind: msgRefused, sub: &late.Subscription, arg: errRunOver})
 	}
 	r.profile.end()
+	r.dismiss()
 	close(r.done)
 	r.cancel(r.endCause()) // behind done, for who waits for both
 	if !r.initialized {

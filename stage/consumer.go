@@ -50,7 +50,12 @@ func newConsumer[In any](handle func(context.Context, []In, *Subscription) error
 	return c
 }
 
-func (c *Consumer[In]) none() bool { return c == nil }
+func (c *Consumer[In]) itself() Stage {
+	if c == nil {
+		return nil
+	}
+	return c
+}
 
 // Name returns the stage's name. Safe for concurrent use.
 func (c *Consumer[In]) Name() string { return c.self().Name() }

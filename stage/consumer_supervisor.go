@@ -116,7 +116,12 @@ func newConsumerSupervisor[In any](spec childSpec[In], opts []ConsumerSupervisor
 	return s
 }
 
-func (s *ConsumerSupervisor[In]) none() bool { return s == nil }
+func (s *ConsumerSupervisor[In]) itself() Stage {
+	if s == nil {
+		return nil
+	}
+	return s
+}
 
 // Name returns the stage's name. Safe for concurrent use.
 func (s *ConsumerSupervisor[In]) Name() string { return s.self().Name() }

@@ -37,11 +37,14 @@ type core struct {
 	looked  atomic.Pointer[time.Time] // when somebody first took Stats; nil: nobody has
 	pushing atomic.Pointer[handle]    // the queue in whose Push the callback in progress waits; written by the stage goroutine
 
-	waitsFor *core // guarded by calls: the stage whose Do the callback in progress waits for
+	waits wait          // guarded by calls: the Do that the callback in progress is in
+	ready chan struct{} // closed when OnInit has returned or the run has ended
 
 	watch      watchdog
 	inCallback errand  // the callback that was abandoned
 	allStuck   []Stuck // guarded by h.stuck.mu: what was abandoned in this run
+
+	attendant *attendant // of a stage that is observed, else nil
 
 	deaf, mute atomic.Bool // Observe, or the log handler, was abandoned: it is not called any more
 
@@ -213,45 +216,6 @@ func (c *core) logFrom(onStage bool, level slog.Level, msg string, args ...any) 
 	_ = c.apart("Logger", onStage, &c.mute, func() { logger.Log(context.Background(), level, msg, args...) })
 }
 
-// apart calls a function of the user's in the middle of a step, on a goroutine of its own, and
-// waits for it: so neither a panic nor Goexit, which nothing can stop, leaves the step half done. When it is
-// abandoned it is left alone from then on, as givenUp says.
-func (c *core) apart(callback string, onStage bool, givenUp *atomic.Bool, fn func()) error {
-	if givenUp.Load() {
-		return nil
-	}
-	var err error // written before done is closed
-	e, done := &errand{}, make(chan struct{})
-	before := c.aside.Load()
-	go func() { // ends with fn; apart waits for it, or abandons it
-		returned := false
-		defer func() {
-			failed := c.failure(returned, recover(), callback)
-			if !e.back() {
-				c.backLate(e, callback, 0, failed)
-				return
-			}
-			err = failed
-			close(done)
-		}()
-		if onStage {
-			me := goid.Current()
-			c.aside.Store(me)
-			defer c.aside.CompareAndSwap(me, before) // unless it was abandoned
-		}
-		fn()
-		returned = true
-	}()
-	if !c.await(e, done, Stuck{Callback: callback}) {
-		if onStage {
-			c.aside.Store(before)
-		}
-		givenUp.Store(true)
-		return nil
-	}
-	return err
-}
-
 // abort makes the run end as e says, unless another end came first.
 func (c *core) abort(e *ending) {
 	if c.aborting.CompareAndSwap(nil, e) {
@@ -289,6 +253,8 @@ func (c *core) runsOn(goroutine uint64) bool {
 }
 
 func (c *core) finished() <-chan struct{} { return c.done }
+
+func (c *core) keptBy() *tenure { return c.scope.tenure }
 
 // coreKey finds the run in the context of its callbacks.
 type coreKey struct{}

@@ -33,7 +33,7 @@ type part[T any] struct {
 }
 
 func decorate[T any](src Source[T], apply func(*Request[T])) Source[T] {
-	if src == nil || src.port() == nil {
+	if portOf(src) == nil {
 		return nil // subscribing reports it
 	}
 	return part[T]{src, apply}

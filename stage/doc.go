@@ -12,7 +12,7 @@
 //     [FromSeq2], [FromChannel], [Lines] and [Poll]; a [Queue] is one that is fed from outside
 //   - a [Consumer] receives events: [NewConsumer], [ForEach]
 //   - a [ProducerConsumer] receives events of one type and emits events of another:
-//     [NewProducerConsumer]
+//     [NewProducerConsumer] or, where one event becomes many, [NewExpander]
 //   - a [ConsumerSupervisor] receives events and starts a goroutine for each: [NewConsumerSupervisor],
 //     [StartWith]
 //
@@ -73,6 +73,9 @@
 // without an end runs until ctx ends, which aborts, or somebody stops it ([Pipeline.Stop]), which
 // drains. The command examples/quickstart -trace prints every message of such a run.
 //
+// Run is short for [NewPipeline] and its Run. A [Pipeline] that is kept can be stopped, looked into and
+// held by another pipeline or a supervisor; [Pipeline.Named] gives it the name that errors, logs and Stats show.
+//
 // # When not to add a stage
 //
 // A stage is for what happens at the same time as something else, waits for something else, or
@@ -116,7 +119,8 @@
 //
 // A producer-consumer passes demand on by not working: it begins a batch only while its own
 // consumers have asked for more than it has emitted. Until then at most max events per
-// subscription wait in it.
+// subscription wait in it. With [ProducerConsumer.OnDemand] it sees what its consumers ask for, may meet a
+// part itself, as a cache does, and hold a part back, as a rate limiter does.
 //
 // # Buffering
 //
@@ -127,7 +131,8 @@
 // not fit is discarded: the oldest ([KeepLast]) or the newest ([KeepFirst]). OnDiscard gets the
 // discarded events, Stats counts them, and a log line says when an episode of discarding begins.
 // The buffer of a producer-consumer has no bound by default: what goes into it is bounded by its
-// own demand, times what it makes of an event.
+// own demand, times what it makes of an event. Where that is much, take [NewExpander]: its function returns a
+// sequence, which is pulled as consumers ask, so that a file can become a million lines and none of them waits.
 //
 // # Manual mode
 //
@@ -164,8 +169,8 @@
 //   - [PartitionBy]: an event goes to the partition of its key, to which consumers subscribe by
 //     [Partition]; so all events of one key come to one consumer, in order
 //
-// A dispatcher is a plain value and easy to test; [Dispatcher] says how to write another, and package
-// stagetest checks it.
+// What DispatchWith takes is a [DispatcherFactory], as each run gets a fresh one. A dispatcher is a plain value and
+// easy to test; [Dispatcher] says how to write another, and package stagetest checks it.
 //
 // # Budgets
 //

@@ -280,8 +280,8 @@ func (r *run[In, Out]) dropEdge(e *edge[Out]) {
 	r.mu.Unlock()
 }
 
-// settleCopies books what a broadcast has dispatched and did not send to a subscriber that goes: it waited for
-// that one, which lags, or came in the same dispatch, behind its end.
+// settleCopies books what a broadcast has dispatched and did not send to a subscriber that goes, or that the stage leaves:
+// it waited for that one, which lags, or came in the same dispatch, behind its end.
 func (r *run[In, Out]) settleCopies(e *edge[Out]) {
 	if !r.multicast {
 		return

@@ -37,6 +37,8 @@ func (r *run[In, Out]) openOutlet() {
 	r.forwarding.Store(!r.accumulating)
 	r.disp = newDemandDispatcher[Out]()
 	r.budgeting, _ = r.disp.(BudgetDispatcher[Out])
+	r.cutShort()
+	r.publish()
 }
 
 // makeDispatcher makes the one that DispatchWith named, at the beginning of the run.
@@ -69,16 +71,18 @@ func (r *run[In, Out]) makeDispatcher() error {
 }
 
 // forgetDispatcher books what the dispatcher keeps as lost and does without it: a callback was abandoned that
-// may be in its middle.
+// may be in its middle, or a method of it has failed, and may again.
 func (r *run[In, Out]) forgetDispatcher() {
 	if r.def.out == nil {
 		return
 	}
-	if r.inProgress.events+r.inProgress.queued == 0 { // else cutShort does
+	if r.inProgress.events+r.inProgress.queued == 0 { // else cutShort does, below
 		r.outputLost.Add(int64(r.lastQueued))
 	}
-	r.disp, r.queueing = newDemandDispatcher[Out](), nil
+	r.disp, r.queueing, r.lastQueued = newDemandDispatcher[Out](), nil, 0
 	r.budgeting, _ = r.disp.(BudgetDispatcher[Out])
+	r.cutShort()
+	r.publish()
 }
 
 // emit takes events from a callback: they are dispatched as far as there is demand, behind what
@@ -173,10 +177,13 @@ func (r *run[In, Out]) cutShort() {
 	o, all := &r.outcome, r.inProgress.events+r.inProgress.queued
 	if all > 0 {
 		r.inProgress.events, r.inProgress.queued = 0, 0
-		r.multicast = false // the copies of this one are counted one by one
-		dispatched := min(o.copies, int64(all))
+		copies, dispatched := o.copies, o.copies
+		if r.multicast {
+			copies, dispatched = r.cutCopies()
+		}
+		dispatched = min(dispatched, int64(all))
 		r.dispatched.Add(dispatched)
-		r.copies.Add(o.copies)
+		r.copies.Add(copies)
 		r.dropped.Add(int64(o.dropped))
 		r.discarded.Add(int64(len(o.discarded)))
 		r.outputLost.Add(int64(all-r.inQueues()-o.dropped-len(o.discarded)) - dispatched)
@@ -187,6 +194,21 @@ func (r *run[In, Out]) cutShort() {
 		r.outputLost.Add(n)
 	}
 	r.outcome = outcome[Out]{}
+}
+
+// cutCopies returns how many copies a broadcast that was cut short has given out, and of how many events. What waits for
+// those that lag will not come any more.
+func (r *run[In, Out]) cutCopies() (copies, events int64) {
+	for _, e := range r.edges {
+		n := e.sent.Load() + e.filtered.Load() + e.lagged.Load() - (r.dispatched.Load() - e.joined)
+		if n < 0 && e.options.lag > 0 {
+			e.lagged.Add(-n)
+			n = 0
+		}
+		copies, events = copies+n, max(events, n)
+	}
+	r.multicast = false // all copies are settled
+	return copies, events
 }
 
 // inQueues is how many events the dispatcher keeps.

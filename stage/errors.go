@@ -247,8 +247,8 @@ func cause(ctx context.Context) error {
 }
 
 // sound returns an error of the user's that everyone may look into from here on: err, or, if a method of it panics
-// (Unwrap of a nil pointer, an Is of its own), one that says so. A panic of errors.Is outside of a callback
-// would not be that callback's.
+// (Unwrap of a nil pointer, an Is of its own) or calls Goexit, one that says so. That would otherwise happen outside of a callback,
+// and not be that callback's.
 func sound(err error) error {
 	if err == nil || err == ErrDone {
 		return err
@@ -256,13 +256,27 @@ func sound(err error) error {
 	return probed(err)
 }
 
-func probed(err error) (safe error) {
-	defer func() {
-		if v := recover(); v != nil {
-			safe = fmt.Errorf("an error of type %T, of which a method panics: %v", err, v)
+// probed looks into an error for all that is looked for in one, on a goroutine of its own: nothing can stop Goexit.
+func probed(err error) error {
+	safe := make(chan error, 1)
+	go func() { // ends with what methods of err do; probed waits for it
+		returned := false
+		defer func() {
+			switch v := recover(); {
+			case returned:
+				safe <- err
+			case v == nil:
+				safe <- fmt.Errorf("an error of type %T, of which a method calls Goexit", err)
+			default:
+				safe <- fmt.Errorf("an error of type %T, of which a method panics: %v", err, v)
+			}
+		}()
+		for _, target := range []error{ErrDone, ErrShutdown, ErrRefused, ErrEnded, errAborted} {
+			_ = errors.Is(err, target)
 		}
+		_, _ = errors.AsType[*PanicError](err)
+		_, _ = errors.AsType[*StuckError](err)
+		returned = true
 	}()
-	var panicked *PanicError
-	_ = errors.Is(err, ErrDone) || errors.As(err, &panicked)
-	return err
+	return <-safe
 }

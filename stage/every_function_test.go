@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"slices"
 	"testing"
 
 	"github.com/go-genstage/genstage/internal/testkit"
@@ -201,6 +202,9 @@ var spots = []spot{
 	}, survives, true},
 }
 
+// inDispatchers are those that dispatchers call.
+var inDispatchers = []string{"Where", "key of a partition", "function of PartitionWith", "weigh of a budget"}
+
 type reader func([]byte) (int, error)
 
 func (r reader) Read(p []byte) (int, error) { return r(p) }
@@ -217,7 +221,7 @@ func (h logHandler) WithGroup(string) slog.Handler             { return h }
 
 func TestEveryOtherFunctionFailsInEveryWay(t *testing.T) {
 	cells := 0
-	for _, s := range spots {
+	for _, s := range slices.Concat(spots, furtherSpots) {
 		for _, f := range faults {
 			if s.hard && !f.hard || f.name == "ErrDone" || f.name == "ErrShutdown" {
 				continue // those are ends, not failures
@@ -234,7 +238,7 @@ func TestEveryOtherFunctionFailsInEveryWay(t *testing.T) {
 					err := start(t.Context(), p).wait(t)
 					require.Positive(t, called)
 					switch {
-					case s.is == endsIt || s.name == "key of a partition" && f.name == "Goexit" || s.name == "Where" && f.name == "Goexit":
+					case s.is == endsIt || f.name == "Goexit" && slices.Contains(inDispatchers, s.name):
 						// Goexit cannot be stopped: a function that a dispatcher calls takes the producer with it.
 						require.Error(t, err)
 						var panicked *stage.PanicError

@@ -85,3 +85,35 @@ func ExampleChargeFrom() {
 	// Output:
 	// <nil> 0
 }
+
+// A limit may change while it is in use: at night there may be more.
+func ExampleBudget_SetLimit() {
+	limit := stage.NewBudget(1)
+	var downloads inFlight
+	started := make(chan struct{}, 10)
+	night := make(chan struct{})
+	source := stage.FromSlice(make([]int, 10))
+	workers := stage.NewConsumerSupervisor(func(context.Context, int) error {
+		downloads.add(1)
+		defer downloads.add(-1)
+		started <- struct{}{}
+		<-night
+		return nil
+	})
+	workers.SubscribeTo(stage.Charge(source, limit, nil), stage.MaxDemand(10))
+	ended := make(chan error, 1)
+	go func() { ended <- stage.Run(context.Background(), source, workers) }()
+
+	<-started
+	fmt.Println("by day:", limit.Stats().Used)
+	_ = limit.SetLimit(3)
+	<-started
+	<-started
+	fmt.Println("at night:", limit.Stats().Used)
+	close(night)
+	fmt.Println(<-ended)
+	// Output:
+	// by day: 1
+	// at night: 3
+	// <nil>
+}

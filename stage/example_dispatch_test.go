@@ -16,6 +16,21 @@ func gather(into *[]int, opts ...stage.ConsumerOption) *stage.Consumer[int] {
 	}, opts...)
 }
 
+// Demand is the default dispatcher: each event goes to one consumer, the one with the most open demand. Among equals Shuffle draws lots,
+// and ExpectedMax has a consumer named in the log that asks for so much that it may take everything.
+func ExampleDemand() {
+	numbers := stage.FromSlice([]int{1, 2, 3, 4, 5, 6})
+	numbers.DispatchWith(stage.Demand, stage.Shuffle(7), stage.ExpectedMax(100))
+	var a, b []int
+	first, second := gather(&a), gather(&b)
+	first.SubscribeTo(numbers, stage.MaxDemand(1))
+	second.SubscribeTo(numbers, stage.MaxDemand(1))
+
+	err := stage.Run(context.Background(), numbers, first, second)
+	fmt.Println(len(a)+len(b), err)
+	// Output: 6 <nil>
+}
+
 // With Broadcast every subscriber gets every event, at the pace of the slowest.
 func ExampleBroadcast() {
 	numbers := stage.FromSlice([]int{1, 2, 3, 4, 5})

@@ -77,3 +77,34 @@ func ExampleProducer_Do() {
 	// <nil> <nil>
 	// stage "inbox": Do: stage: ended
 }
+
+// DoAfter waits until what was emitted before has been dispatched: a mark behind it, to close a file or answer a request.
+func ExampleProducer_DoAfter() {
+	up := make(chan struct{})
+	numbers := stage.NewProducer(func(context.Context, int) ([]int, error) { return nil, nil },
+		stage.OnInit(func(context.Context) error { close(up); return nil }))
+	var got []int
+	sink := gather(&got)
+	sink.SubscribeTo(numbers, stage.MaxDemand(1))
+	pipeline := stage.NewPipeline(numbers, sink)
+	ended := make(chan error, 1)
+	go func() { ended <- pipeline.Run(context.Background()) }()
+	<-up
+
+	ctx := context.Background()
+	_ = numbers.Tell(func(context.Context) ([]int, error) { return []int{1, 2, 3}, nil })
+	_ = numbers.TellAfter(func(context.Context) ([]int, error) { // the same, for one who does not wait
+		fmt.Println("dispatched:", numbers.Stats().Output.Dispatched)
+		return nil, nil
+	})
+	err := numbers.DoAfter(ctx, func(context.Context) ([]int, error) {
+		fmt.Println("answered behind it")
+		return []int{10}, nil
+	})
+	_ = pipeline.Stop(ctx)
+	fmt.Println(err, got, <-ended)
+	// Output:
+	// dispatched: 3
+	// answered behind it
+	// <nil> [1 2 3 10] <nil>
+}

@@ -39,6 +39,26 @@ func ExampleObserveCallbacks() {
 	// true
 }
 
+// Every message of the protocol: here those that a consumer sends.
+func ExampleObserve() {
+	var mu sync.Mutex // asks may be sent by any goroutine
+	numbers := stage.FromSlice([]int{1, 2, 3, 4}, stage.Name("numbers"))
+	adder := stage.ForEach(func(context.Context, int) error { return nil }, stage.Name("adder"), stage.Observe(func(m stage.Message) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Println(m.From, "→", m.To+":", m.Kind, m.N)
+	}))
+	adder.SubscribeTo(numbers, stage.MaxDemand(2), stage.MinDemand(0))
+	fmt.Println(stage.Run(context.Background(), numbers, adder))
+	// Output:
+	// adder → numbers: subscribe 0
+	// adder → numbers: ask 2
+	// adder → numbers: ask 2
+	// adder → numbers: ask 2
+	// adder → numbers: begun all 4
+	// <nil>
+}
+
 // What a stage does, line by line. (The handler here leaves out what is another one each time.)
 func ExampleLogTo() {
 	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{

@@ -86,3 +86,32 @@ func ExampleMaxAttempts() {
 	// <nil>
 	// 2 handled, 1 failed
 }
+
+// Children may be started by hand, looked at, and stopped one by one: a long-lived connection, say, that nobody's demand has to do with.
+func ExampleConsumerSupervisor_StartChild() {
+	up := make(chan struct{})
+	connections := stage.NewConsumerSupervisor(func(ctx context.Context, host string) error {
+		<-ctx.Done() // until it is stopped
+		return nil
+	}, stage.OnInit(func(context.Context) error { close(up); return nil }))
+	ended := make(chan error, 1)
+	go func() { ended <- connections.Run(context.Background()) }()
+	<-up
+
+	ctx := context.Background()
+	first, _ := connections.StartChild(ctx, "a.example")
+	_, _ = connections.StartChild(ctx, "b.example")
+	for _, child := range connections.Children() {
+		fmt.Println(child.ID, child.Event)
+	}
+	fmt.Println("stopped:", connections.StopChild(ctx, first))
+	fmt.Println("left:", connections.Children()[0].Event)
+	connections.Abort(nil)
+	fmt.Println(errors.Is(<-ended, stage.ErrShutdown))
+	// Output:
+	// 1 a.example
+	// 2 b.example
+	// stopped: <nil>
+	// left: b.example
+	// true
+}

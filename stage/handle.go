@@ -94,7 +94,7 @@ func (h *handle) Run(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return &Error{Stage: h.conf.name, Err: cause(ctx)}
 	}
-	s := &scope{label: h.conf.name, alone: true, done: make(chan struct{})}
+	s := &scope{label: h.conf.name, alone: true, launch: &launch{}, done: make(chan struct{})}
 	return s.run(ctx, []member{h})
 }
 
@@ -104,15 +104,7 @@ func (h *handle) Stop(ctx context.Context) error {
 		return unmade("Stop")
 	}
 	run, runs := h.current()
-	switch {
-	case run == nil && runs == 0:
-		return fmt.Errorf("stage %q: Stop: %w", h.conf.name, ErrNotRunning)
-	case run == nil:
-		return nil
-	case run.awaits(goid.Current()):
-		return fmt.Errorf("stage %q: Stop: %w", h.conf.name, ErrSelfCall)
-	}
-	return stopRun(ctx, h.conf.name, run, func(*handle) bool { return false })
+	return stopCurrent(ctx, h.conf.name, run, runs, func(*handle) bool { return false })
 }
 
 // Abort is [Producer.Abort] of every kind; h may be nil.
@@ -120,12 +112,8 @@ func (h *handle) Abort(cause error) {
 	if !h.made() {
 		return
 	}
-	if run, _ := h.current(); run != nil {
-		if cause == nil {
-			cause = ErrShutdown
-		}
-		run.abort(endedBy(h.conf.name, cause, h.tenureNow()))
-	}
+	run, _ := h.current()
+	abortCurrent(h.conf.name, run, cause)
 }
 
 // Stats is [Producer.Stats] of every kind; h may be nil.

@@ -62,7 +62,6 @@ type run[In, Out any] struct {
 	calling *call[Out]    // the Do or Tell in progress
 	kids    *children[In] // of a consumer supervisor, else nil; set before the run begins
 
-	ready     chan struct{} // closed when OnInit has returned or the run has ended
 	connected chan struct{} // closed when all declared subscriptions are answered or wait, or the run has ended
 
 	intake[In]
@@ -72,16 +71,18 @@ type run[In, Out any] struct {
 
 // newRun makes the run and starts its goroutine, which waits for its phases. The caller holds h.mu.
 func newRun[In, Out any](ctx context.Context, s *scope, h *handle, def definition[In, Out]) *run[In, Out] {
-	r := &run[In, Out]{def: def, ready: make(chan struct{}), connected: make(chan struct{})}
-	r.core.h, r.core.scope, r.core.done = h, s, make(chan struct{})
-	r.number = h.runs
-	r.whole = r
+	r := &run[In, Out]{def: def, connected: make(chan struct{})}
+	r.core.h, r.core.scope, r.core.done, r.ready = h, s, make(chan struct{}), make(chan struct{})
+	r.number, r.whole = h.runs, r
 	r.earlier = h.earlier
 	r.running.Store(true)
 	ctx, r.cancel = context.WithCancelCause(ctx)
 	r.ctx = context.WithValue(ctx, coreKey{}, &r.core)
 	if r.watching = h.conf.profile || len(h.conf.watch) > 0; h.conf.profile {
 		r.startProfile()
+	}
+	if len(h.conf.observe) > 0 {
+		r.attendant = &attendant{}
 	}
 	r.hop = hop.Join(ctx, h.conf.name)
 	r.box.Init()
@@ -109,6 +110,7 @@ func (r *run[In, Out]) main(second bool) {
 			return
 		}
 		r.fail(r.recovered(recover(), "Dispatcher", debug.Stack()))
+		r.forgetDispatcher() // nothing is dispatched any more
 		go r.main(second)
 	}()
 	r.onGo.Store(me)
@@ -302,6 +304,8 @@ func (r *run[In, Out]) callInit() {
 		r.demand, r.releaseDemand = r.def.produce()
 	}
 	if init := r.h.conf.onInit; init != nil {
+		r.inits(true)
+		defer r.inits(false)
 		if err := r.guard(inInit, func() error { return init(r.ctx) }); err != nil && !errors.Is(err, ErrDone) {
 			r.fail(err)
 			return

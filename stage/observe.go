@@ -12,8 +12,8 @@ import (
 // Observe has fn called with every message of the protocol that this stage sends, at the moment
 // of sending: a trace of demand and events. The sender waits until fn has returned, or failed: a
 // panic in it ends the stage. Asks are sent by any goroutine: fn must be safe for concurrent use
-// and must not block. Given several times, each fn is called. Without Observe nothing is spent on it;
-// with it, each message costs a goroutine.
+// and must not block. Given several times, each fn is called. Without Observe nothing is spent on it; with it the stage has
+// a second goroutine, and each message costs two switches between them.
 func Observe(fn func(Message)) Option {
 	return anyOption(func(c *config) {
 		if fn == nil {
@@ -187,14 +187,22 @@ func (c *core) watched(b Callback, emitted *int, trace *[]byte, fn func() error)
 
 func (c *core) observing() bool { return len(c.h.conf.observe) > 0 }
 
-// observe reports a message of this stage, on the goroutine that sends it, before it is sent. When
-// an observer fails, the message is sent nevertheless, and the stage ends.
-func (c *core) observe(m Message) {
+// observe reports a message of this stage, which the stage goroutine sends, before it is sent. When an observer fails,
+// the message is sent nevertheless, and the stage ends.
+func (c *core) observe(m Message) { c.observeFrom(true, m) }
+
+// observeAnywhere is observe on any goroutine.
+func (c *core) observeAnywhere(m Message) {
+	if c.observing() {
+		c.observeFrom(c.runsOn(goid.Current()), m)
+	}
+}
+
+func (c *core) observeFrom(onStage bool, m Message) {
 	if !c.observing() {
 		return
 	}
 	m.At = time.Now()
-	onStage := c.runsOn(goid.Current())
 	for _, observe := range c.h.conf.observe {
 		err := c.apart("Observe", onStage, &c.deaf, func() { observe(m) })
 		switch {

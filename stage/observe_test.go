@@ -395,3 +395,53 @@ func TestObserversThatAreNilAreReported(t *testing.T) {
 		require.True(t, strings.Contains(err.Error(), name+"(nil)"), err.Error())
 	}
 }
+
+// An observer may ask over the subscription that it sees, which is observed in turn; one that calls Goexit, or hangs, is the
+// end of its stage, and the messages of that end are seen by the others.
+func TestAnObserverWithinAnObserver(t *testing.T) {
+	for name, does := range map[string]func(){"returns": func() {}, "exits": runtime.Goexit, "panics": func() { panic("boom") }, "hangs": func() { time.Sleep(time.Hour) }} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				var asks, seen count
+				inside := false // owned by the stage goroutine
+				c := stage.NewConsumer(func(context.Context, []int, *stage.Subscription) error { return nil }, quiet,
+					stage.OnSubscribe(func(_ context.Context, sub *stage.Subscription) error { return sub.Ask(1) }),
+					stage.Observe(func(m stage.Message) {
+						if m.Kind != stage.MessageAsk {
+							return
+						}
+						asks.Add(1)
+						if inside {
+							does()
+							return
+						}
+						inside = true
+						if err := m.Sub.Ask(2); err != nil {
+							t.Error(err)
+						}
+					}),
+					stage.Observe(func(stage.Message) { seen.Add(1) }))
+				p := silent(quiet)
+				c.SubscribeTo(p, stage.Manual())
+				pipeline := stage.NewPipeline(p, c)
+				run := start(t.Context(), pipeline)
+				time.Sleep(time.Second)
+				if name == "returns" {
+					require.True(t, run.running())
+					require.EqualValues(t, 3, c.Stats().Upstreams[0].Asked)
+				}
+				abortAll(t, run)
+				require.EqualValues(t, 2, asks.Load())
+				require.True(t, name == "hangs" || seen.Load() > 2) // after that nobody is told any more
+				if name == "exits" || name == "panics" {
+					require.Error(t, c.Stats().Err)
+					var panicked *stage.PanicError
+					require.ErrorAs(t, c.Stats().Err, &panicked)
+					require.Equal(t, "Observe", panicked.Callback)
+				}
+				time.Sleep(2 * time.Hour)
+				closed(t, p, c)
+			})
+		})
+	}
+}

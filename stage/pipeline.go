@@ -21,9 +21,11 @@ const kindPipeline = "pipeline"
 // the rest goes on. A producer or producer-consumer whose subscribers have all gone is ended
 // (see [KeepRunning]); a consumer whose subscriptions have all ended completes.
 type Pipeline struct {
+	// set before run, read-only after
 	name   string
-	stages []Stage
-	fault  error // set before run, read-only after
+	given  []Stage // what NewPipeline was given
+	stages []Stage // the same, as realOf returns them
+	fault  error
 
 	mu   sync.Mutex
 	run  *scope // guarded by mu; nil when not running
@@ -37,15 +39,20 @@ func NewPipeline(stages ...Stage) *Pipeline { return newPipeline(stages) }
 
 // newPipeline must be called by the exported function directly, for the call site.
 func newPipeline(stages []Stage) *Pipeline {
-	stages = append([]Stage(nil), stages...)
-	p := &Pipeline{name: kindPipeline + " " + callSite(2), stages: stages}
+	p := &Pipeline{name: kindPipeline + " " + callSite(2), given: slices.Clone(stages)}
 	seen := map[*handle]bool{}
 	for i, s := range stages {
-		if isNil(s) {
+		real := realOf(s)
+		switch {
+		case real == nil:
 			p.fault = fmt.Errorf("%w: stage %d of the pipeline is nil", ErrInvalidStage, i)
 			return p
+		case slices.Contains(p.stages, real): // it may have no members yet
+			p.fault = fmt.Errorf("%w: %q stands in the pipeline twice", ErrInvalidStage, real.Name())
+			return p
 		}
-		for _, h := range s.members() {
+		p.stages = append(p.stages, real)
+		for _, h := range real.members() {
 			if seen[h] {
 				p.fault = fmt.Errorf("%w: %q stands in the pipeline twice", ErrInvalidStage, h.conf.name)
 				return p
@@ -54,21 +61,6 @@ func newPipeline(stages []Stage) *Pipeline {
 		}
 	}
 	return p
-}
-
-// isNil finds nil stages, also those of a concrete type.
-func isNil(s Stage) bool {
-	switch s := s.(type) {
-	case nil:
-		return true
-	case *Pipeline:
-		return s == nil
-	case *Supervisor:
-		return s == nil
-	case interface{ none() bool }:
-		return s.none()
-	}
-	return false
 }
 
 // Named names the pipeline, in errors, logs and Stats, and returns it:
@@ -100,7 +92,14 @@ func (p *Pipeline) Stages() []Stage {
 	if p == nil {
 		return nil
 	}
-	return append([]Stage(nil), p.stages...)
+	return slices.Clone(p.given)
+}
+
+func (p *Pipeline) itself() Stage {
+	if p == nil {
+		return nil
+	}
+	return p
 }
 
 // Run runs all stages and blocks until every one has ended. Every mailbox opens; OnInit of all
@@ -121,7 +120,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return &Error{Stage: p.name, Err: cause(ctx)}
 	}
-	s := &scope{label: p.name, done: make(chan struct{})}
+	s := &scope{label: p.name, launch: &launch{}, done: make(chan struct{})}
 	if err := p.begin(s); err != nil {
 		return err
 	}
@@ -164,22 +163,21 @@ func (p *Pipeline) Stop(ctx context.Context) error {
 	if p == nil {
 		return unmade("Stop")
 	}
-	p.mu.Lock()
-	run, runs := p.run, p.runs
-	p.mu.Unlock()
-	switch {
-	case run == nil && runs == 0:
-		return fmt.Errorf("%s: Stop: %w", p.name, ErrNotRunning)
-	case run == nil:
-		return nil
-	case run.awaits(goid.Current()):
-		return fmt.Errorf("%s: Stop: %w", p.name, ErrSelfCall)
-	}
 	inside := map[*handle]bool{}
 	for _, h := range p.members() {
 		inside[h] = true
 	}
-	return stopRun(ctx, p.name, run, func(h *handle) bool { return inside[h] })
+	run, runs := p.current()
+	return stopCurrent(ctx, p.name, run, runs, func(h *handle) bool { return inside[h] })
+}
+
+func (p *Pipeline) current() (run controller, runs int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.run != nil {
+		run = p.run
+	}
+	return run, p.runs
 }
 
 // Abort ends every stage without draining; see [Producer.Abort]. A nil cause stands for
@@ -188,16 +186,8 @@ func (p *Pipeline) Abort(cause error) {
 	if p == nil {
 		return
 	}
-	p.mu.Lock()
-	run := p.run
-	p.mu.Unlock()
-	if run == nil {
-		return
-	}
-	if cause == nil {
-		cause = ErrShutdown
-	}
-	run.abort(endedBy(p.name, cause, run.tenure))
+	run, _ := p.current()
+	abortCurrent(p.name, run, cause)
 }
 
 // Stats returns the Stats of the members, in order, in Members.
@@ -232,9 +222,7 @@ func (p *Pipeline) showStuck(s Stats) Stats {
 func (p *Pipeline) members() []*handle {
 	var all []*handle
 	for _, s := range p.stages {
-		if !isNil(s) {
-			all = append(all, s.members()...)
-		}
+		all = append(all, s.members()...)
 	}
 	return all
 }
@@ -244,7 +232,7 @@ func (p *Pipeline) open(ctx context.Context, parent *scope) (controller, error) 
 	if p.fault != nil {
 		return nil, p.fault
 	}
-	s := &scope{label: p.name, parent: parent, tenure: parent.tenure, done: make(chan struct{})}
+	s := &scope{label: p.name, parent: parent, tenure: parent.tenure, launch: parent.launch, done: make(chan struct{})}
 	if err := p.begin(s); err != nil {
 		return nil, err
 	}

@@ -9,11 +9,24 @@ import (
 )
 
 // Source is what a consumer can subscribe to: a [Producer], a [Queue] or a [ProducerConsumer] of T, or a
-// part of one ([Where], [Partition]). It is made by this package only.
+// part of one ([Where], [Partition]). It is made by this package only; a struct that embeds one stands for it.
 type Source[T any] interface {
 	Name() string
 	port() *outPort[T]
 	request() Request[T]
+}
+
+// portOf returns where to subscribe to a source; nil if there is none.
+func portOf[T any](src Source[T]) (port *outPort[T]) {
+	if src == nil {
+		return nil
+	}
+	defer func() {
+		if recover() != nil { // a struct of the user's that is nil, or in which the source is
+			port = nil
+		}
+	}()
+	return src.port()
 }
 
 // outPort is the typed side of a stage that emits: where subscribers of T meet its runs.
@@ -179,9 +192,7 @@ func (p *inPort[T]) subscribeTo(src Source[T], opts []SubscribeOption, site stri
 // declare checks a source and its options.
 func declare[T any](h *handle, src Source[T], opts []SubscribeOption) (declaration[T], error) {
 	var d declaration[T]
-	if src != nil {
-		d.source = src.port()
-	}
+	d.source = portOf(src)
 	if d.source == nil || d.source.h == nil {
 		return d, fmt.Errorf("%w: the source is nil, or no constructor made it", ErrInvalidStage)
 	}
@@ -297,7 +308,7 @@ func resubscribeOn[In, Out any](ctx context.Context, h *handle, old *Subscriptio
 		err = <-e.reply
 	}
 	if err != nil {
-		return nil, r.refusal(what, fmt.Errorf("to %q: %w", src.Name(), err))
+		return nil, r.refusal(what, fmt.Errorf("to %q: %w", e.Producer(), err))
 	}
 	return &e.Subscription, nil
 }

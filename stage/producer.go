@@ -56,7 +56,12 @@ func newProducer[Out any](produce func() (demand demandFunc[Out], release func()
 	return p
 }
 
-func (p *Producer[Out]) none() bool { return p == nil }
+func (p *Producer[Out]) itself() Stage {
+	if p == nil {
+		return nil
+	}
+	return p
+}
 
 // Name returns the stage's name. Safe for concurrent use.
 func (p *Producer[Out]) Name() string { return p.self().Name() }

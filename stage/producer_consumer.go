@@ -53,7 +53,12 @@ func newProducerConsumer[In, Out any](opts []ProducerConsumerOption) *ProducerCo
 	return p
 }
 
-func (p *ProducerConsumer[In, Out]) none() bool { return p == nil }
+func (p *ProducerConsumer[In, Out]) itself() Stage {
+	if p == nil {
+		return nil
+	}
+	return p
+}
 
 // Name returns the stage's name. Safe for concurrent use.
 func (p *ProducerConsumer[In, Out]) Name() string { return p.self().Name() }

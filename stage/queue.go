@@ -177,11 +177,12 @@ func (q *Queue[T]) FedBy(stages ...Stage) {
 	}
 	var feeders []*handle
 	for _, s := range stages {
-		if isNil(s) {
+		real := realOf(s)
+		if real == nil {
 			q.p.fault(fmt.Errorf("%s: FedBy: %w: a nil stage", callSite(1), ErrInvalidStage))
 			return
 		}
-		feeders = append(feeders, s.members()...)
+		feeders = append(feeders, real.members()...)
 	}
 	for _, h := range feeders {
 		if h == &q.p.handle {
@@ -264,6 +265,13 @@ func (q *Queue[T]) inner() *Producer[T] {
 		return nil
 	}
 	return q.p
+}
+
+func (q *Queue[T]) itself() Stage {
+	if q.none() {
+		return nil
+	}
+	return q
 }
 
 func (q *Queue[T]) members() []*handle { return q.p.members() }

@@ -20,6 +20,7 @@ type scope struct {
 	number int          // which run of the pipeline it is; set before run, read-only after
 	alone  bool         // a stage by itself: no rules; set before run, read-only after
 	parent *scope       // of a pipeline within a pipeline; set before run, read-only after
+	launch *launch      // the start that it is part of; set before run, read-only after
 	tenure *tenure      // what a supervisor says of it; nil for none; set before run, read-only after
 	keeper *supervision // of one run of a supervisor's member, which is told instead of parent; set before run, read-only after
 
@@ -183,6 +184,8 @@ func (s *scope) stop(inside func(*handle) bool) {
 
 func (s *scope) finished() <-chan struct{} { return s.done }
 
+func (s *scope) keptBy() *tenure { return s.tenure }
+
 func (s *scope) end() *ending {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -290,55 +293,4 @@ func (s *scope) conclude() {
 		s.result = endedBy(s.label, &StuckError{Stuck: s.named, Cause: s.result.reason}, s.tenure)
 		s.result.clean = false
 	}
-}
-
-// stopRun has a run drain and waits for it, or aborts it when ctx ends first.
-func stopRun(ctx context.Context, label string, run controller, inside func(*handle) bool) error {
-	turn := hop.Turn(ctx, "Stop")
-	run.stop(inside)
-	select {
-	case <-run.finished():
-	case <-ctx.Done():
-		turn()
-		if endedWithin(ctx, run) {
-			<-run.finished()
-		}
-	}
-	select {
-	case <-run.finished():
-		if e := run.end(); e.reason != nil {
-			return &StopError{Cause: e.reason, Stuck: stuckIn(e.reason)}
-		}
-		return nil
-	default:
-	}
-	err := &StopError{Cause: cause(ctx), Stuck: run.stuck()}
-	err.add(run.stats())
-	run.abort(&ending{reason: &Error{Stage: label, Err: err}, clean: true})
-	return err
-}
-
-// endedWithin reports whether ctx is that of a stage's callbacks, has ended because that stage came
-// to its normal end, and the stage belongs to run: then it is Stop that ended it, and no deadline.
-func endedWithin(ctx context.Context, run controller) bool {
-	c, _ := ctx.Value(coreKey{}).(*core)
-	if c == nil || cause(ctx) != ErrEnded {
-		return false
-	}
-	within := c.done == run.finished()
-	for s := c.scope; s != nil; s = s.parent {
-		within = within || controller(s) == run || s.keeper != nil && controller(s.keeper) == run
-	}
-	return within
-}
-
-// add lists what a stage, or the members of a pipeline, still had.
-func (e *StopError) add(s Stats) {
-	for _, m := range s.Members {
-		e.add(m)
-	}
-	if !s.Running || s.Kind == kindPipeline || s.Kind == kindSupervisor {
-		return
-	}
-	e.Left = append(e.Left, Leftover{Stage: s.Stage, Queued: s.Input.Queued, InHand: s.Input.InHand, Buffered: s.Output.Buffered})
 }

@@ -6,7 +6,8 @@ import (
 
 // Stage is a [Producer] (also a [Queue]), a [ProducerConsumer], a [Consumer], a [ConsumerSupervisor], or a
 // [Pipeline] or [Supervisor] of them: something that runs, ends and says how it is. It is made by the constructors of
-// this package only.
+// this package only. A struct that embeds one stands for it: a pipeline or supervisor runs the one within, and calls no
+// method that the struct has put in the place of one of these.
 type Stage interface {
 	// Name returns the stage's name.
 	Name() string
@@ -20,6 +21,20 @@ type Stage interface {
 	Stats() Stats
 
 	member
+	itself() Stage // nil for a nil one; realOf is how to ask
+}
+
+// realOf returns the stage of this package that s is: of a struct that embeds one, that one. It returns nil if there is none.
+func realOf(s Stage) (real Stage) {
+	if s == nil {
+		return nil
+	}
+	defer func() {
+		if recover() != nil { // a struct that is nil, or in which the stage is
+			real = nil
+		}
+	}()
+	return s.itself()
 }
 
 // member is what the launcher needs of a stage (scope.go).
@@ -37,6 +52,7 @@ type controller interface {
 	release()                       // demand callbacks may begin
 	abort(e *ending)                // never blocks
 	stop(inside func(*handle) bool) // begins to drain; never blocks
+	keptBy() *tenure                // what a supervisor says of the run; nil for none
 	finished() <-chan struct{}      // closed when the run has ended
 	end() *ending                   // after finished
 	stats() Stats                   // at any time

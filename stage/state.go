@@ -227,13 +227,6 @@ func (r *run[In, Out]) refine(kind StateKind, s *Stats) StateKind {
 	}
 }
 
-// waitingFor returns the stage whose Do the callback in progress waits for, or nil.
-func (c *core) waitingFor() *core {
-	calls.Lock()
-	defer calls.Unlock()
-	return c.waitsFor
-}
-
 // openDemand returns how many events may be sent now. multicast: to all of them.
 func openDemand(downstreams []SubscriptionStats, multicast bool) int64 {
 	var sum int64

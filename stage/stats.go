@@ -99,7 +99,7 @@ type SubscriptionStats struct {
 	Open      int64 // Asked - Sent: the demand
 	Received  int64
 	Filtered  int64 // rejected by Where
-	Lagged    int64 // not sent, as the subscriber was too slow for its Lag
+	Lagged    int64 // not sent, as the subscriber was too slow for its Lag, or it or the producer has ended before
 	Refused   int64 // by a mailbox that had closed; the producer has taken them back
 	InMailbox int64 // sent and not received
 	Finished  int64 // handled and released

@@ -74,6 +74,7 @@ type consumerEnd interface {
 	name() string
 	observing() bool
 	observe(Message)
+	observeAnywhere(Message)
 	releaseHeld(n int64)
 	beginRelease()
 	endRelease()
@@ -131,15 +132,26 @@ func (s *Subscription) Ask(n int) error {
 	case s.ended():
 		return ErrEnded
 	}
-	s.ask(int64(n))
+	s.askAnywhere(int64(n))
 	return nil
 }
 
 // ask adds n to what the producer owes. One message is pending at the most, whatever is added
-// before the producer reads it.
+// before the producer reads it. The caller is the stage goroutine.
 func (s *Subscription) ask(n int64) {
 	saturate(&s.asked, n)
 	s.observe(MessageAsk, n, nil)
+	s.postAsk(n)
+}
+
+// askAnywhere is ask on any goroutine.
+func (s *Subscription) askAnywhere(n int64) {
+	saturate(&s.asked, n)
+	s.observeAnywhere(MessageAsk, n, nil)
+	s.postAsk(n)
+}
+
+func (s *Subscription) postAsk(n int64) {
 	if saturate(&s.asks, n) == 0 {
 		s.post(msgAsk, 0, nil)
 	}
@@ -175,7 +187,7 @@ func (s *Subscription) Cancel(reason error) error {
 func (s *Subscription) ended() bool { return s.over.Load() }
 
 func (s *Subscription) cancel(reason error) {
-	s.observe(MessageCancel, 0, reason)
+	s.observeAnywhere(MessageCancel, 0, reason)
 	s.post(msgCancel, 0, reason)
 }
 
@@ -295,7 +307,7 @@ func (s *Subscription) Next(n int) error {
 		return err
 	}
 	if !s.over.Load() {
-		s.ask(int64(n))
+		s.askAnywhere(int64(n))
 	}
 	return nil
 }
@@ -325,11 +337,22 @@ func (s *Subscription) Tell(fn func(context.Context) error) error {
 	return s.consumer.tellIn(fn)
 }
 
-// observe reports a message from the consumer to the producer.
+// observe reports a message from the consumer to the producer. The caller is the stage goroutine.
 func (s *Subscription) observe(k MessageKind, n int64, reason error) {
 	if s.consumer.observing() {
-		s.consumer.observe(Message{Kind: k, From: s.Consumer(), To: s.Producer(), Sub: s, N: n, Reason: reason})
+		s.consumer.observe(s.message(k, n, reason))
 	}
+}
+
+// observeAnywhere is observe on any goroutine.
+func (s *Subscription) observeAnywhere(k MessageKind, n int64, reason error) {
+	if s.consumer.observing() {
+		s.consumer.observeAnywhere(s.message(k, n, reason))
+	}
+}
+
+func (s *Subscription) message(k MessageKind, n int64, reason error) Message {
+	return Message{Kind: k, From: s.Consumer(), To: s.Producer(), Sub: s, N: n, Reason: reason}
 }
 
 // Cancellation says how a subscription ended.

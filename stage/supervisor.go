@@ -47,7 +47,7 @@ type Supervisor struct {
 
 // memberSpec is one Add or AddFunc.
 type memberSpec struct {
-	stage Stage        // nil of AddFunc
+	stage Stage        // as realOf returns it; nil of AddFunc
 	fresh func() Stage // of AddFunc
 	mode  RestartMode
 	site  string // of the call
@@ -107,12 +107,19 @@ func (s *Supervisor) Add(stage Stage, opts ...MemberOption) {
 		return
 	}
 	site := callSite(1)
-	if isNil(stage) {
+	stage = realOf(stage)
+	if stage == nil {
 		s.addFault(fmt.Errorf("%s: Add: %w: a nil stage", site, ErrInvalidStage))
 		return
 	}
+	nesting.Lock()
+	defer nesting.Unlock()
 	if holds(stage, s) {
 		s.addFault(fmt.Errorf("%s: Add: %w: %q would be a member of itself", site, ErrCycle, s.Name()))
+		return
+	}
+	if slices.Contains(s.stages(), stage) { // it may have no members yet
+		s.addFault(fmt.Errorf("%s: Add: %w: %q is in the supervisor already", site, ErrInvalidStage, stage.Name()))
 		return
 	}
 	inside := s.members()
@@ -170,11 +177,15 @@ func (s *Supervisor) addFault(err error) {
 	}
 }
 
-// holds reports whether sup is stage, or in it.
+// nesting guards who is a member of whom: it is held from a look for rings until what was looked at is a member, and
+// across nothing that waits or is the user's.
+var nesting sync.Mutex
+
+// holds reports whether sup is stage, or in it. The caller holds nesting.
 func holds(stage Stage, sup *Supervisor) bool {
 	switch in := stage.(type) {
 	case *Pipeline:
-		return slices.ContainsFunc(in.stages, func(s Stage) bool { return !isNil(s) && holds(s, sup) })
+		return slices.ContainsFunc(in.stages, func(s Stage) bool { return holds(s, sup) })
 	case *Supervisor:
 		return in == sup || slices.ContainsFunc(in.stages(), func(s Stage) bool { return holds(s, sup) })
 	}
@@ -187,6 +198,13 @@ func (s *Supervisor) Name() string {
 		return ""
 	}
 	return s.conf.name
+}
+
+func (s *Supervisor) itself() Stage {
+	if s == nil {
+		return nil
+	}
+	return s
 }
 
 // made reports whether NewSupervisor made it; s may be nil.
@@ -204,7 +222,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return &Error{Stage: s.Name(), Err: cause(ctx)}
 	}
-	root := &scope{label: s.Name(), alone: true, done: make(chan struct{})}
+	root := &scope{label: s.Name(), alone: true, launch: &launch{}, done: make(chan struct{})}
 	return root.run(ctx, []member{s})
 }
 
@@ -216,19 +234,18 @@ func (s *Supervisor) Stop(ctx context.Context) error {
 	if !s.made() {
 		return unmade("Stop")
 	}
-	s.mu.Lock()
-	run, runs := s.run, s.runs
-	s.mu.Unlock()
-	switch {
-	case run == nil && runs == 0:
-		return fmt.Errorf("%s: Stop: %w", s.Name(), ErrNotRunning)
-	case run == nil:
-		return nil
-	case run.awaits(goid.Current()):
-		return fmt.Errorf("%s: Stop: %w", s.Name(), ErrSelfCall)
-	}
 	inside := func(h *handle) bool { return slices.Contains(s.members(), h) }
-	return stopRun(ctx, s.Name(), run, inside)
+	run, runs := s.currentRun()
+	return stopCurrent(ctx, s.Name(), run, runs, inside)
+}
+
+func (s *Supervisor) currentRun() (run controller, runs int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.run != nil {
+		run = s.run
+	}
+	return run, s.runs
 }
 
 // Abort ends all members at once, without draining, and starts none again; see [Producer.Abort]. A nil cause stands
@@ -237,16 +254,8 @@ func (s *Supervisor) Abort(cause error) {
 	if !s.made() {
 		return
 	}
-	s.mu.Lock()
-	run := s.run
-	s.mu.Unlock()
-	if run == nil {
-		return
-	}
-	if cause == nil {
-		cause = ErrShutdown
-	}
-	run.abort(endedBy(s.Name(), cause, run.parent.tenure))
+	run, _ := s.currentRun()
+	abortCurrent(s.Name(), run, cause)
 }
 
 // Stats returns how often members were restarted, and the Stats of the members, in order, in Members. A member that
@@ -308,6 +317,9 @@ func (s *Supervisor) members() []*handle {
 
 // open makes the supervisor a member of a run.
 func (s *Supervisor) open(ctx context.Context, parent *scope) (controller, error) {
+	if !s.made() {
+		return nil, unmade("Run")
+	}
 	if len(s.conf.faults) > 0 {
 		return nil, &Error{Stage: s.Name(), Err: s.conf.faults[0]}
 	}

@@ -20,13 +20,27 @@ func (r *supervision) stageOf(m *keptMember) (Stage, error) {
 	}
 	var stage Stage // written before apart returns nil, or by who was abandoned
 	err := r.apart("AddFunc", func() { stage = m.spec.fresh() })
-	if err == nil && (isNil(stage) || holds(stage, r.sup)) {
-		err = fmt.Errorf("%w: a factory returned nil, or the supervisor itself", ErrInvalidStage)
+	if err == nil {
+		stage = realOf(stage)
+		err = r.expect(m, stage)
 	}
 	if err != nil {
 		return nil, &Error{Stage: r.name(), Err: fmt.Errorf("%s: AddFunc: %w", m.spec.site, err)}
 	}
 	return stage, nil
+}
+
+// expect has what a factory made count as a member while its mailbox opens.
+func (r *supervision) expect(m *keptMember, stage Stage) error {
+	nesting.Lock()
+	defer nesting.Unlock()
+	if stage == nil || holds(stage, r.sup) {
+		return fmt.Errorf("%w: a factory returned nil, or the supervisor itself", ErrInvalidStage)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m.opening = stage
+	return nil
 }
 
 func (r *supervision) log(level slog.Level, msg string, args ...any) {

@@ -45,6 +45,7 @@ type supervision struct {
 	stopping int  // the member that is being stopped, and waited for; -1: none
 	dropped  bool // nobody is started any more
 
+	launch launch         // of its restarts
 	halted chan struct{}  // closed when nothing is started any more
 	mute   atomic.Bool    // the log handler was abandoned: it is not called any more
 	starts sync.WaitGroup // goroutines of start
@@ -56,8 +57,9 @@ type keptMember struct {
 	spec    memberSpec // read-only
 	keeping *keeping   // read-only
 
-	stage Stage  // guarded by supervision.mu: that runs, or has run last; nil before a factory's first
-	run   *scope // guarded by supervision.mu, written by the supervision's goroutine: nil when it does not run
+	stage   Stage  // guarded by supervision.mu: that runs, or has run last; nil before a factory's first
+	opening Stage  // guarded by supervision.mu: what a factory has made and is not stage yet; nil for none
+	run     *scope // guarded by supervision.mu, written by the supervision's goroutine: nil when it does not run
 
 	// owned by the supervision's goroutine
 	failed *ending   // its failure, until it has been started again
@@ -118,14 +120,19 @@ func (r *supervision) openMember(i int) error {
 		return err
 	}
 	s := &scope{
-		label: stage.Name(), parent: r.parent, keeper: r, done: make(chan struct{}),
+		label: stage.Name(), parent: r.parent, keeper: r, launch: r.launchNow(), done: make(chan struct{}),
 		tenure: &tenure{keeping: m.keeping, outer: r.parent.tenure},
 	}
-	if err := s.open(r.ctx, []member{stage}); err != nil {
+	err = s.open(r.ctx, []member{stage})
+	if err == nil {
+		m.keeping.returning.Store(false)
+	}
+	r.mu.Lock()
+	m.opening = nil
+	if err != nil {
+		r.mu.Unlock()
 		return err
 	}
-	m.keeping.returning.Store(false)
-	r.mu.Lock()
 	m.stage, m.run = stage, s
 	aborted, stopped := r.aborted, r.stopped
 	if aborted == nil {
@@ -140,6 +147,16 @@ func (r *supervision) openMember(i int) error {
 		s.stop(stopped)
 	}
 	return nil
+}
+
+// launchNow returns the start that a member is part of: the first one, of everything around it, or a restart by r.
+func (r *supervision) launchNow() *launch {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.released {
+		return &r.launch
+	}
+	return r.parent.launch
 }
 
 func (r *supervision) name() string { return r.sup.conf.name }
@@ -163,8 +180,12 @@ func (r *supervision) made() []Stage {
 	defer r.mu.Unlock()
 	var all []Stage
 	for i := range r.members {
-		if m := &r.members[i]; m.spec.stage == nil && m.stage != nil {
+		m := &r.members[i]
+		if m.spec.fresh != nil && m.stage != nil {
 			all = append(all, m.stage)
+		}
+		if m.opening != nil {
+			all = append(all, m.opening)
 		}
 	}
 	return all
@@ -271,6 +292,8 @@ func (r *supervision) pass(e *ending) {
 }
 
 func (r *supervision) finished() <-chan struct{} { return r.done }
+
+func (r *supervision) keptBy() *tenure { return r.parent.tenure }
 
 func (r *supervision) end() *ending {
 	r.mu.Lock()

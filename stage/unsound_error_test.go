@@ -3,6 +3,7 @@ package stage_test
 import (
 	"context"
 	"io/fs"
+	"runtime"
 	"testing"
 	"time"
 
@@ -11,15 +12,38 @@ import (
 )
 
 // An error of the user's may have methods that panic: a nil pointer that was returned as an error has an Unwrap that
-// does. Wherever it comes from, the process lives, the run ends, and its error says what was wrong with that one.
+// does; another one calls Goexit. Wherever it comes from, the process lives, the run ends, and its error says what was wrong with that one.
 
-type panicsInIs struct{}
+type (
+	panicsInIs   struct{}
+	panicsAtOne  struct{} // only if it is asked for that
+	exitsInIs    struct{}
+	exitsInAs    struct{}
+	exitsInWraps struct{}
+)
 
 func (panicsInIs) Error() string { return "its Is panics" }
 func (panicsInIs) Is(error) bool { panic("boom") }
 
+func (panicsAtOne) Error() string { return "its Is panics at times" }
+func (panicsAtOne) Is(target error) bool {
+	if target == stage.ErrShutdown {
+		panic("boom")
+	}
+	return false
+}
+
+func (exitsInIs) Error() string { return "its Is calls Goexit" }
+func (exitsInIs) Is(error) bool { runtime.Goexit(); return false }
+
+func (exitsInAs) Error() string { return "its As calls Goexit" }
+func (exitsInAs) As(any) bool   { runtime.Goexit(); return false }
+
+func (exitsInWraps) Error() string { return "its Unwrap calls Goexit" }
+func (exitsInWraps) Unwrap() error { runtime.Goexit(); return nil }
+
 func TestAnErrorWhoseMethodsPanic(t *testing.T) {
-	for _, bad := range []error{(*fs.PathError)(nil), panicsInIs{}} {
+	for _, bad := range []error{(*fs.PathError)(nil), panicsInIs{}, panicsAtOne{}, exitsInIs{}, exitsInAs{}, exitsInWraps{}} {
 		sink := func(src stage.Source[int]) *sink {
 			c := newSink(0)
 			c.SubscribeTo(src)
@@ -96,7 +120,7 @@ func TestAnErrorWhoseMethodsPanic(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
 					err := run(t)
-					require.ErrorContains(t, err, "of which a method panics")
+					require.ErrorContains(t, err, "of which a method ")
 					var panicked *stage.PanicError
 					require.NotErrorAs(t, err, &panicked)
 				})

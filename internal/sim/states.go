@@ -64,6 +64,7 @@ const (
 	RestartedTogether
 	BackedOff
 	FactoryAgain
+	FactoryAbandoned
 	GaveUp
 	SecondRun
 	BudgetWaited
@@ -94,7 +95,7 @@ var stateNames = [states]string{
 	"partition without owner", "dropped", "broadcast's hand back lost", "stop with buffer", "stop's deadline", "spared", "abandoned",
 	"push refused", "call given up", "call too late", "call cycle", "self call", "child again", "child stopped", "restart while draining",
 	"dead letter", "intensity", "expansion cut", "swizzled", "waiting for a source", "saturated",
-	"member started again", "supervisor started again", "members restarted together", "restart after a pause", "factory called again",
+	"member started again", "supervisor started again", "members restarted together", "restart after a pause", "factory called again", "factory abandoned",
 	"supervisor gave up", "second run", "waited for a budget", "budget overdrawn", "heavier than its budget", "limit below what is in use", "weight corrected",
 	"weighing failed", "a holder failed", "subscribed twice", "callback abandoned", "late result", "late input", "started while stuck", "loop ended", "loop left", "loop failed",
 	"lines read", "lines failed",

@@ -61,7 +61,7 @@ func (w *world) makeGroup(i int, g *group) {
 		g.stage = stage.NewPipeline(stages...)
 		return
 	}
-	opts := []stage.SupervisorOption{g.o.Strategy, quiet, stage.Name(fmt.Sprintf("supervisor %d", i)), stage.MaxRestarts(g.o.Restarts, g.o.Within)}
+	opts := []stage.SupervisorOption{g.o.Strategy, quiet, stage.Name(fmt.Sprintf("supervisor %d", i)), stage.MaxRestarts(g.o.Restarts, g.o.Within), stage.Grace(w.o.Grace)}
 	if g.o.Pause > 0 {
 		opts = append(opts, stage.Backoff(g.o.Pause, g.o.Most))
 	}
@@ -74,7 +74,7 @@ func (w *world) makeGroup(i int, g *group) {
 		case m.node < 0:
 			sup.Add(stages[at], stage.Restart(w.groups[m.group].o.Mode))
 		case w.nodes[m.node].o.Fresh:
-			sup.AddFunc(w.factory(m.node), stage.Restart(w.nodes[m.node].o.Mode))
+			sup.AddFunc(w.factory(m.node, sup), stage.Restart(w.nodes[m.node].o.Mode))
 		default:
 			sup.Add(stages[at], stage.Restart(w.nodes[m.node].o.Mode))
 		}
@@ -83,10 +83,13 @@ func (w *world) makeGroup(i int, g *group) {
 }
 
 // factory makes the stage of a sink anew for each of its runs but the first.
-func (w *world) factory(index int) func() stage.Stage {
+func (w *world) factory(index int, sup *stage.Supervisor) func() stage.Stage {
 	return func() stage.Stage {
 		old := w.nodes[index]
 		if old.stage.Stats().Runs == 0 {
+			return old.stage
+		}
+		if w.hangInFactory(old, sup) {
 			return old.stage
 		}
 		w.trace.add(old.name, "is made anew")
@@ -99,6 +102,23 @@ func (w *world) factory(index int) func() stage.Stage {
 		w.former, w.nodes[index] = append(w.former, old), n
 		return n.stage
 	}
+}
+
+// hangInFactory is hang in a factory. It reports whether that was abandoned: what it returns is of no consequence then.
+func (w *world) hangInFactory(n *node, sup *stage.Supervisor) bool {
+	if w.o.Stuck == 0 || w.calm || w.ending || !w.once(3) {
+		return false
+	}
+	w.atWork++
+	defer func() { w.atWork-- }()
+	w.trace.add(n.name, "hangs in its factory")
+	w.sleep(n.name+" hangs in its factory", 400)
+	if len(sup.Stats().Stuck) == 0 {
+		return false
+	}
+	w.trace.add(n.name, "its factory returns, and was abandoned")
+	w.reach(FactoryAbandoned)
+	return true
 }
 
 func (n *node) lastLife() *life {

@@ -21,7 +21,7 @@ func (b *Build) charged(pieces stage.Source[*piece]) stage.Source[*piece] {
 	if b.transit == nil {
 		return pieces
 	}
-	return stage.Charge(pieces, b.transit, (*piece).weight)
+	return stage.Charge(pieces, b.transit, b.weight)
 }
 
 // correct returns what corrects the weight of the one piece that a worker has from a source of pieces; nil without budget.
@@ -38,12 +38,4 @@ func (b *Build) grows(from *stage.Subscription) func(int64) error {
 		return nil
 	}
 	return from.Adjust
-}
-
-// weight is what a piece weighs before anything of it is known but its listing.
-func (p *piece) weight() int64 {
-	if p.job.task.Sizes == nil {
-		return 1
-	}
-	return p.job.task.Sizes[p.snapshot]
 }

@@ -89,8 +89,11 @@ func TestACrashAtEveryOperationOfABuild(t *testing.T) {
 	require.Len(t, onDisk(t, st, reference, o), 5)
 	want, _ := shardFiles(t, reference)
 	r := rand.New(rand.NewPCG(8, 8))
-	crashes := 0
-	for n := 1; n <= len(reference.Ops())+1; n++ {
+	crashes, step := 0, 1
+	if testing.Short() {
+		step = 5
+	}
+	for n := 1; n <= len(reference.Ops())+1; n += step {
 		d := &disk.Model{Fail: crashAt(n)}
 		built := onDisk(t, st, d, o)
 		for _, found := range d.Crashes(r, testkit.Rounds(5, 40)) {
@@ -120,7 +123,10 @@ func TestACrashAtEveryOperationOfABuild(t *testing.T) {
 
 // Ten thousand stale shards, and crashes in the midst: those that are done and those that are still stale are all of them.
 func TestNoStaleShardIsLostByACrash(t *testing.T) {
-	const all = 10_000
+	all := 10_000
+	if testing.Short() {
+		all = 500
+	}
 	st := stored(all, 1)
 	o := Options{}
 	r := rand.New(rand.NewPCG(9, 9))

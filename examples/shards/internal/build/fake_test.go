@@ -35,6 +35,7 @@ type inventedShard struct {
 	arrives   time.Duration           // when the source finds it
 	fault     func(try int) error     // of its snapshot 0; may panic or Goexit
 	takes     func(int) time.Duration // of a snapshot; nil: unit
+	grows     int64                   // by each snapshot that is ingested; 0: 1
 
 	begun, opened, ended time.Duration // from the begin; opened: the first body
 	tries, bodies        int
@@ -97,7 +98,7 @@ func (w *invented) Begin(_ context.Context, task *Task) (Owner, error) {
 	return &inventedOwner{w: w, shard: s}, nil
 }
 
-func (w *invented) Fetch(ctx context.Context, task *Task, i int) (Result, error) {
+func (w *invented) Fetch(ctx context.Context, task *Task, i int, _ func(Result) error) (Result, error) {
 	s := w.find(task.Shard)
 	closed := w.meter.Opened(task, i)
 	err := errors.New("ended without a result")
@@ -138,13 +139,17 @@ type fakeResult int
 
 func (fakeResult) Bytes() int64 { return 1 }
 
-func (o *inventedOwner) Bytes() int64 { return int64(o.ingested) }
+func (o *inventedOwner) Bytes() int64 { return int64(o.ingested) * max(1, o.shard.grows) }
 
 type inventedOwner struct {
 	w        *invented
 	shard    *inventedShard
 	ingested int
 }
+
+func (o *inventedOwner) Take(int, Result) error { return nil }
+
+func (o *inventedOwner) Drop(int) {}
 
 func (o *inventedOwner) Ingest(int, Result) error { o.ingested++; return nil }
 

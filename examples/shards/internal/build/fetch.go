@@ -18,7 +18,7 @@ func (b *Build) subTask(ctx context.Context, p *piece, conn *connection) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if conn.weighs != nil && err == nil {
+	if conn.weighs != nil && err == nil && b.Options.Hold == HoldBody {
 		_ = conn.weighs(result.Bytes()) // ended: the run is over
 	}
 	told := p.job.call(ctx, func(context.Context) error { return b.answered(p, result, err) })
@@ -59,7 +59,7 @@ func (b *Build) fetch(ctx context.Context, p *piece, conn *connection) (Result, 
 	b.Meter.slotTaken(p)
 	b.connect(ctx, conn)
 	for n := 0; ; n++ {
-		result, err := b.try(ctx, p)
+		result, err := b.try(ctx, p, b.hand(ctx, p, conn))
 		if err == nil || n == b.Options.Retries || ctx.Err() != nil || p.job.given.Load() || store.Permanent(err) {
 			return result, err
 		}
@@ -73,6 +73,9 @@ func (b *Build) fetch(ctx context.Context, p *piece, conn *connection) (Result, 
 		case <-time.After(pause):
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
+		}
+		if err := b.dropParts(ctx, p); err != nil {
+			return nil, err
 		}
 	}
 }
@@ -88,11 +91,17 @@ func (b *Build) timeout(p *piece) time.Duration {
 
 // try calls Fetch once, on a goroutine of its own, since a panic can be caught anywhere but Goexit ends the goroutine it is
 // called on. It returns when that has ended; -timeout bounds it as far as Fetch minds its context.
-func (b *Build) try(ctx context.Context, p *piece) (Result, error) {
-	if d := b.timeout(p); d > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, d, fmt.Errorf("no result after %v: %w", d, context.DeadlineExceeded))
-		defer cancel()
+//
+// What the owner takes for the parts that it is handed is not the store's, and does not count.
+func (b *Build) try(ctx context.Context, p *piece, hand func(Result) error) (Result, error) {
+	ctx, deadline, end := withDeadline(ctx, b.timeout(p))
+	defer end()
+	timed := hand
+	if hand != nil {
+		timed = func(part Result) error {
+			defer deadline.pause()()
+			return hand(part)
+		}
 	}
 	var result Result
 	err := errors.New("runtime.Goexit was called")
@@ -104,7 +113,7 @@ func (b *Build) try(ctx context.Context, p *piece) (Result, error) {
 				err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
 			}
 		}()
-		result, err = b.Work.Fetch(ctx, p.job.task, p.snapshot)
+		result, err = b.Work.Fetch(ctx, p.job.task, p.snapshot, timed)
 	}()
 	<-done
 	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {

@@ -23,6 +23,8 @@ type Files struct {
 	Limits store.Limits
 	Meter  *Meter
 
+	// Compress says who compresses values; ByWorker.
+	Compress CompressBy
 	// Seed is that of the pauses before a broken body is opened again.
 	Seed uint64
 	// Latency is added to the store's time for every snapshot, to model a distant one; 0 for none.
@@ -168,22 +170,12 @@ func (f *Files) Begin(_ context.Context, task *Task) (Owner, error) {
 		}
 		return nil, err
 	}
-	return &fileOwner{files: f, task: task, builder: b}, nil
+	return &fileOwner{files: f, task: task, builder: b, parts: map[int]*part{}}, nil
 }
 
-// fetched is the result of a snapshot: its values, compressed.
-type fetched struct {
-	stats       store.Stats
-	values      []shardfile.Value
-	raw, stored int64
-}
-
-// Bytes returns the size of the values before they were compressed.
-func (r *fetched) Bytes() int64 { return r.raw }
-
-// Fetch reads, decodes and compresses a snapshot. If the newest one of its shard is truncated, or not the size any more that it
-// was listed with, it may still be being written: see [MayNotBeReady].
-func (f *Files) Fetch(ctx context.Context, task *Task, i int) (_ Result, err error) {
+// Fetch reads, decodes and, unless the owner does, compresses a snapshot. If the newest one of its shard is truncated, or not
+// the size any more that it was listed with, it may still be being written: see [MayNotBeReady].
+func (f *Files) Fetch(ctx context.Context, task *Task, i int, hand func(Result) error) (_ Result, err error) {
 	detail := task.Detail.(detail)
 	snap := detail.decision.Missing[i]
 	closed := f.Meter.Opened(task, i)
@@ -196,7 +188,7 @@ func (f *Files) Fetch(ctx context.Context, task *Task, i int) (_ Result, err err
 			f.Meter.Transit(-result.raw)
 		}
 	}()
-	if err = f.decode(ctx, task.Shard, snap, body, result); err != nil {
+	if err = f.decode(ctx, task.Shard, snap, body, result, hand); err != nil {
 		if snap.Name == detail.newest && (errors.Is(err, store.ErrTruncated) || errors.Is(err, store.ErrChanged)) {
 			err = MayNotBeReady(err)
 		}
@@ -205,18 +197,9 @@ func (f *Files) Fetch(ctx context.Context, task *Task, i int) (_ Result, err err
 	return result, nil
 }
 
-func (f *Files) decode(ctx context.Context, shard string, snap store.Snapshot, body *timedBody, result *fetched) (err error) {
-	begun := time.Now()
-	if f.Latency > 0 {
-		select {
-		case <-time.After(f.Latency):
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-	body.ReadCloser, err = store.OpenResuming(ctx, f.Store, shard, snap, f.Seed)
-	body.service += time.Since(begun)
-	if err != nil {
+// decode reads a snapshot into result, which has its last part in the end if there is somebody to hand the others to.
+func (f *Files) decode(ctx context.Context, shard string, snap store.Snapshot, body *timedBody, result *fetched, hand func(Result) error) (err error) {
+	if err := f.open(ctx, shard, snap, body); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, body.Close()) }()
@@ -229,17 +212,36 @@ func (f *Files) decode(ctx context.Context, shard string, snap store.Snapshot, b
 		if err != nil {
 			return err
 		}
-		v := shardfile.Compress(rec.Key, rec.Value)
-		result.values = append(result.values, v)
-		result.raw += int64(v.Raw)
-		result.stored += int64(len(v.Data))
-		f.Meter.Transit(int64(v.Raw))
+		if hand != nil && result.raw > 0 && result.raw+int64(len(rec.Value)) > PartBytes {
+			full := *result
+			*result = fetched{} // it is in other hands
+			if err := hand(&full); err != nil {
+				return err
+			}
+		}
+		result.add(rec, f.Compress)
+		f.Meter.Transit(int64(len(rec.Value)))
 	}
 	result.stats = dec.Stats()
 	if s, ok := body.ReadCloser.(store.Summed); ok && s.Checksum() != "" && s.Checksum() != result.stats.Checksum {
 		return &store.Error{Shard: shard, File: snap.File(), Err: fmt.Errorf("%w: %s, the store has %s", store.ErrDamaged, result.stats.Checksum, s.Checksum())}
 	}
 	return nil
+}
+
+// open opens a body, after the latency.
+func (f *Files) open(ctx context.Context, shard string, snap store.Snapshot, body *timedBody) (err error) {
+	begun := time.Now()
+	if f.Latency > 0 {
+		select {
+		case <-time.After(f.Latency):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	body.ReadCloser, err = store.OpenResuming(ctx, f.Store, shard, snap, f.Seed)
+	body.service += time.Since(begun)
+	return err
 }
 
 // timedBody counts the store's bytes and its own time.
@@ -255,44 +257,6 @@ func (b *timedBody) Read(p []byte) (int, error) {
 	b.service += time.Since(begun)
 	b.meter.Read(int64(n))
 	return n, err
-}
-
-// fileOwner owns the builder of one shard.
-type fileOwner struct {
-	files   *Files
-	task    *Task
-	builder *shardfile.Builder
-}
-
-func (o *fileOwner) Ingest(i int, result Result) error {
-	r := result.(*fetched)
-	defer o.files.Meter.Transit(-r.raw)
-	if err := o.builder.Ingest(o.task.Snapshots[i], r.stats.Size, r.stats.Checksum, r.values); err != nil {
-		return err
-	}
-	d := o.task.Detail.(detail)
-	d.tags.learn(d.decision.Missing[i], r.stats.Checksum)
-	o.files.Meter.Values(r.raw, r.stored)
-	return nil
-}
-
-func (o *fileOwner) Bytes() int64 { return o.builder.IndexBytes() }
-
-func (o *fileOwner) Persist(ctx context.Context) error {
-	_, err := o.builder.Persist(ctx)
-	if err == nil {
-		o.task.Detail.(detail).tags.keep()
-	}
-	return err
-}
-
-func (o *fileOwner) Abandon() error { return o.builder.Abandon() }
-
-// Discard takes a result that nobody will ingest.
-func (f *Files) Discard(result Result) {
-	if r, ok := result.(*fetched); ok {
-		f.Meter.Transit(-r.raw)
-	}
 }
 
 var _ Work = (*Files)(nil)

@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -237,12 +239,28 @@ var errTestAbort = errors.New("abort")
 
 func TestAbortLeavesNothingHalfWritten(t *testing.T) {
 	f := newFolder(t)
+	random := rand.New(rand.NewPCG(1, 1))
 	for _, week := range []string{"1", "2", "3", "4"} {
-		f.put("a", week+".ndjson", strings.Repeat(`{"key":"k","v":1}`+"\n", 5000))
+		var text strings.Builder
+		if week == "1" { // more than a builder holds
+			for range 20 {
+				text.WriteString(`{"key":"k","v":"`)
+				for range 2000 {
+					fmt.Fprintf(&text, "%016x", random.Uint64())
+				}
+				text.WriteString("\"}\n")
+			}
+		}
+		text.WriteString(`{"key":"l","v":1}`)
+		f.put("a", week+".ndjson", text.String())
 	}
 	b, closeAll, trace := f.wire(Options{Snapshots: 1, Builders: 1})
 	defer closeAll()
-	b.Work.(*Files).Store = abortOnSecond{Store: b.Work.(*Files).Store, abort: func() { b.Abort(errTestAbort) }, n: new(int)}
+	abort := func() {
+		require.NotEmpty(t, f.leftovers(), "the first one is in a temporary file")
+		b.Abort(errTestAbort)
+	}
+	b.Work.(*Files).Store = abortOnSecond{Store: b.Work.(*Files).Store, abort: abort, n: new(int)}
 	require.ErrorIs(t, b.Run(t.Context()), errTestAbort)
 	require.Empty(t, f.leftovers())
 	require.NoFileExists(t, filepath.Join(f.out, "a.shard"))

@@ -65,19 +65,25 @@ func (b *Build) answered(p *piece, result Result, err error) error {
 	if err == nil && j.err != nil {
 		b.Work.Discard(result)
 	} else if err == nil {
-		if err = j.owner.Ingest(p.snapshot, result); err == nil {
+		if err = b.ingest(j, func() error { return j.owner.Ingest(p.snapshot, result) }); err == nil {
 			b.Meter.ingested(p)
-			b.grown(j, j.owner.Bytes())
 		}
 	}
-	if err != nil && j.err == nil {
-		j.err = &SnapshotError{Shard: j.task.Shard, Snapshot: p.name(), Err: err}
-		j.given.Store(true)
+	if err != nil {
+		j.fail(p, err)
 	}
 	if j.left--; j.left == 0 && j.last != nil {
 		return j.last()
 	}
 	return nil
+}
+
+// fail notes what failed the shard, if nothing has before.
+func (j *job) fail(p *piece, err error) {
+	if j.err == nil {
+		j.err = &SnapshotError{Shard: j.task.Shard, Snapshot: p.name(), Err: err}
+		j.given.Store(true)
+	}
 }
 
 // grown notes what a shard holds of memory.

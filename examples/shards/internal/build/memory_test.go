@@ -60,12 +60,12 @@ func live() (heap uint64, goroutines int) {
 // After 300 shards the heap is what it was after 20, every root is collected while the build goes on, and as many goroutines
 // run as then.
 func TestNothingStaysOfAPersistedShard(t *testing.T) {
-	text := strings.Repeat("x", 200)
+	text := strings.Repeat("x", 800)
 	st := &storetest.Store{}
 	for i := range 300 {
 		for j := range 4 {
 			var content strings.Builder
-			for k := range 12 {
+			for k := range 3 {
 				fmt.Fprintf(&content, `{"key":"shard %d, key %d","week":%d,"text":%q}`+"\n", i, k, j, text)
 			}
 			st.Put(fmt.Sprintf("s%03d", i), fmt.Sprintf("w%d.ndjson", j), content.String())

@@ -18,6 +18,7 @@ type Meter struct {
 	makespan   time.Duration
 	builders   int
 	slots      int
+	budget     int64 // of shards, in bytes; 0 for none
 	now        level // shards, slots and bodies at the moment
 	top        level // the most of each at any moment
 	waiting    int   // pieces that shards in progress need, and whose body is not open
@@ -29,6 +30,8 @@ type Meter struct {
 	transit    int64
 	topTransit int64
 	totals     totals
+	ownerTime  time.Duration // that owners took to ingest
+	gathering  time.Duration // of all shards, from begun to complete
 	failures   []Failure
 	listErrors int
 	connected  int
@@ -43,7 +46,7 @@ type level struct{ shards, slots, bodies int }
 // shardTimes is what the lower bound needs of one build of a shard.
 type shardTimes struct {
 	sum, longest, persist time.Duration
-	persistFrom           time.Time
+	taken, persistFrom    time.Time
 }
 
 type totals struct {
@@ -82,7 +85,7 @@ func (m *Meter) begin(o Options) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.begun, m.changed = time.Now(), time.Now()
-	m.builders, m.slots = o.Builders, o.Snapshots
+	m.builders, m.slots, m.budget = o.Builders, o.Snapshots, o.Budget/2
 }
 
 func (m *Meter) end() {
@@ -130,7 +133,7 @@ func (m *Meter) shardTaken(t *Task) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.change(1, 0, 0, len(t.Snapshots))
-	m.shards[t.Shard] = &shardTimes{}
+	m.shards[t.Shard] = &shardTimes{taken: time.Now()}
 	m.note(traceLine{Event: "shard_taken", Shard: t.Shard})
 }
 
@@ -172,9 +175,13 @@ func (m *Meter) dropShard(t *Task) (persist time.Duration) {
 	if s == nil {
 		return 0
 	}
-	if !s.persistFrom.IsZero() {
-		s.persist = time.Since(s.persistFrom)
+	complete := s.persistFrom
+	if complete.IsZero() {
+		complete = time.Now()
+	} else {
+		s.persist = time.Since(complete)
 	}
+	m.gathering += complete.Sub(s.taken)
 	m.finished = append(m.finished, *s)
 	delete(m.shards, t.Shard)
 	return s.persist
@@ -238,6 +245,16 @@ func (m *Meter) slotFreed(p *piece, err error) {
 	m.change(0, slots, 0, waiting)
 	if p.inSlot {
 		m.note(traceLine{Event: "slot_freed", Shard: p.job.task.Shard, Snapshot: p.name()})
+	}
+}
+
+// ownerBusy is told when an owner begins to take something; the function that it returns is to be called when it has.
+func (m *Meter) ownerBusy() (done func()) {
+	begun := time.Now()
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.ownerTime += time.Since(begun)
 	}
 }
 

@@ -1,7 +1,6 @@
 package build
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -25,6 +24,7 @@ type Options struct {
 	Queue     int           // pool: pieces that the queue holds; 20
 	K         int           // tasks: of one builder; 2. children: of all builders together; 0: without limit
 	Consumers int           // sync: consumers; as many as cores. aggregator: aggregators; 1
+	Hold      Hold          // what of a snapshot is in memory at a time; HoldBody
 	Budget    int64         // bytes: half for what is in transit, half for shards in progress; 0: none, for budget 64 MiB
 	Connect   time.Duration // what a connection takes to be made: once for a worker, once for a child or a task
 	Retries   int           // tries of a snapshot beyond the first
@@ -76,7 +76,7 @@ func (o *Options) Check() error {
 	case o.Snapshots < 1 || o.Snapshots > 10_000:
 		return fmt.Errorf("%d snapshots: want 1 to 10000", o.Snapshots)
 	case o.WorkerMax < 1 || o.WorkerMin < 0 || o.WorkerMin >= o.WorkerMax:
-		return fmt.Errorf("workers with max %d and min %d: want max at least 1, min from 0 to max-1", o.WorkerMax, o.WorkerMin)
+		return fmt.Errorf("worker-max %d, worker-min %d: want max at least 1, min from 0 to max-1", o.WorkerMax, o.WorkerMin)
 	case o.Queue < 1 || o.Queue > 1_000_000:
 		return fmt.Errorf("queue of %d: want 1 to 1000000", o.Queue)
 	case o.K < 0 || o.K > 10_000:
@@ -86,7 +86,7 @@ func (o *Options) Check() error {
 	case o.Budget < 0 || o.Budget == 1 || o.Budget > stage.MaxBudget:
 		return fmt.Errorf("budget of %d bytes: want 0 for none, or 2 to %d", o.Budget, int64(stage.MaxBudget))
 	case o.Budget > 0 && !charging[o.Design]:
-		return fmt.Errorf("design %s takes no budget: its pieces are not handed out by demand", o.Design)
+		return fmt.Errorf("budget %d: design %s takes no budget, its pieces are not handed out by demand", o.Budget, o.Design)
 	case o.Connect < 0:
 		return fmt.Errorf("connect %v: want 0 or more", o.Connect)
 	case o.Retries < 0 || o.Retries > 100:
@@ -94,11 +94,14 @@ func (o *Options) Check() error {
 	case o.Timeout < 0:
 		return fmt.Errorf("timeout %v: want 0 or more", o.Timeout)
 	case o.MinRate < 0:
-		return fmt.Errorf("least rate of %d bytes per second: want more than 0", o.MinRate)
+		return fmt.Errorf("min-rate %d: want more than 0 bytes per second", o.MinRate)
 	case o.Poll < 0:
-		return fmt.Errorf("poll pause %v: want more than 0", o.Poll)
+		return fmt.Errorf("poll %v: want more than 0", o.Poll)
 	case o.Source.ReserveSmall > 0 && (o.Automatic || o.Design != "manual"):
-		return errors.New("builders can be reserved for small shards in the manual design only")
+		return fmt.Errorf("reserve-small %d: goes with the manual design only, and not with automatic", o.Source.ReserveSmall)
+	}
+	if err := o.Hold.check(o.Design); err != nil {
+		return err
 	}
 	return o.Source.check(o.Builders)
 }

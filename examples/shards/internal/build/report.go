@@ -21,15 +21,17 @@ type Report struct {
 	MaxStoreOpen     int     `json:"max_store_open"`
 	MeanInFlight     float64 `json:"mean_in_flight_while_waiting"` // over the time in which as many waited as there are slots; 0 if there was none
 	Makespan         float64 `json:"makespan_s"`
-	LowerBound       float64 `json:"lower_bound_s"` // no schedule can be faster, given the store's own times
+	OwnerBusyShare   float64 `json:"owner_busy_share"` // of the time from a shard's begin until all its snapshots have come, in which its owner took some
+	LowerBound       float64 `json:"lower_bound_s"`    // no schedule can be faster, given the store's own times
 	Connections      int     `json:"connections_opened"`
 	BytesRead        int64   `json:"bytes_read"` // as stored
 	ValueBytesRaw    int64   `json:"value_bytes_raw"`
 	ValueBytesStored int64   `json:"value_bytes_stored"`
-	PeakTransit      int64   `json:"peak_transit_bytes"` // raw bytes read and not ingested
-	PeakShards       int64   `json:"peak_shards_bytes"`  // that shards under construction hold: their indexes
-	PeakHeap         int64   `json:"peak_heap_bytes"`    // live heap objects, sampled
-	PeakRSS          int64   `json:"peak_rss_bytes"`     // of the process; 0 where the system does not tell
+	PeakTransit      int64   `json:"peak_transit_bytes"`     // raw bytes read and not ingested
+	PeakShards       int64   `json:"peak_shards_bytes"`      // that shards under construction hold: their indexes
+	ShardsOverdraft  int64   `json:"shards_overdraft_bytes"` // the most of these beyond their half of the budget; 0 without
+	PeakHeap         int64   `json:"peak_heap_bytes"`        // live heap objects, sampled
+	PeakRSS          int64   `json:"peak_rss_bytes"`         // of the process; 0 where the system does not tell
 	GoroutinesEnd    int     `json:"goroutines_end"`
 
 	Failures []Failure `json:"failures,omitempty"`
@@ -51,6 +53,12 @@ func (m *Meter) Report(design string) Report {
 	}
 	if m.busyTime > 0 {
 		r.MeanInFlight = m.busySum / m.busyTime
+	}
+	if m.budget > 0 {
+		r.ShardsOverdraft = max(0, m.topShards-m.budget)
+	}
+	if m.gathering > 0 {
+		r.OwnerBusyShare = m.ownerTime.Seconds() / m.gathering.Seconds()
 	}
 	return r
 }
@@ -120,6 +128,7 @@ func (r Report) Print(w io.Writer) error {
 		{"most at once", fmt.Sprintf("%d shards in progress, %d snapshots in flight, %d bodies open", r.MaxShards, r.MaxSnapshots, r.MaxStoreOpen)},
 		{"mean in flight", fmt.Sprintf("%.1f while as many waited as there are slots", r.MeanInFlight)},
 		{"makespan", fmt.Sprintf("%.2f s, %s times the lower bound of %.2f s", r.Makespan, ratio(r.Makespan, r.LowerBound), r.LowerBound)},
+		{"owners", fmt.Sprintf("busy with what comes for %.0f %% of the time", 100*r.OwnerBusyShare)},
 		{"read", fmt.Sprintf("%s; values %s, stored as %s (%s to 1)", mb(r.BytesRead), mb(r.ValueBytesRaw), mb(r.ValueBytesStored),
 			ratio(float64(r.ValueBytesRaw), float64(r.ValueBytesStored)))},
 		{"memory", fmt.Sprintf("%s in transit, %s heap, %s of the process at most", mb(r.PeakTransit), mb(r.PeakHeap), mb(r.PeakRSS))},

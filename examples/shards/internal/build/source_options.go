@@ -40,9 +40,9 @@ func (o *SourceOptions) check(builders int) error {
 	case o.Order != OrderName && o.Order != OrderOldest && o.Order != OrderSmallFirst:
 		return fmt.Errorf("order %q: want name, oldest or small-first", o.Order)
 	case o.ReserveSmall < 0 || o.ReserveSmall >= builders:
-		return fmt.Errorf("%d builders reserved for small shards: want 0 to %d, of %d", o.ReserveSmall, builders-1, builders)
+		return fmt.Errorf("reserve-small %d: want 0 to %d, of %d builders", o.ReserveSmall, builders-1, builders)
 	case o.Small < 0:
-		return fmt.Errorf("small shards miss at most %d snapshots: want at least 1", o.Small)
+		return fmt.Errorf("small %d: want at least 1", o.Small)
 	}
 	return nil
 }

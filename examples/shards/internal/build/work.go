@@ -21,16 +21,21 @@ type Work interface {
 	// Begin opens a shard for building. The owner is used by one goroutine.
 	Begin(ctx context.Context, task *Task) (Owner, error)
 
-	// Fetch fetches one missing snapshot of the task and returns what [Owner.Ingest] takes.
-	Fetch(ctx context.Context, task *Task, snapshot int) (Result, error)
+	// Fetch fetches one missing snapshot of the task and returns what [Owner.Ingest] takes. Unless hand is nil, that may be
+	// its last part: hand gives each one before it to [Owner.Take] and returns when it has been taken. An error of hand ends
+	// Fetch.
+	Fetch(ctx context.Context, task *Task, snapshot int, hand func(Result) error) (Result, error)
 
-	// Discard takes a result that no owner will ingest, because its shard has failed meanwhile.
+	// Discard takes a result, or a part, that no owner will take, because its shard has failed meanwhile.
 	Discard(result Result)
 }
 
 // Owner is one shard under construction. It ends with Persist or Abandon.
 type Owner interface {
-	// Ingest takes the result of a snapshot.
+	// Take takes a part of the result of a snapshot, and Drop forgets all that were taken: the snapshot is fetched anew.
+	Take(snapshot int, part Result) error
+	Drop(snapshot int)
+	// Ingest takes the result of a snapshot, or its last part.
 	Ingest(snapshot int, result Result) error
 	// Bytes is what the shard holds of memory.
 	Bytes() int64
@@ -40,7 +45,7 @@ type Owner interface {
 	Abandon() error
 }
 
-// Result is a fetched snapshot, as its Work made it.
+// Result is a fetched snapshot, or a part of one, as its Work made it.
 type Result interface {
 	// Bytes is how large it is, decoded.
 	Bytes() int64

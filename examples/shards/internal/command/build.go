@@ -22,14 +22,15 @@ import (
 
 // buildFlags are the flags of build, which the demo has too.
 type buildFlags struct {
-	options build.Options
-	wiring  string
-	want    shardfile.Wanted
-	limits  store.Limits
-	latency time.Duration
-	json    bool
-	trace   string
-	service serviceFlags
+	options  build.Options
+	wiring   string
+	compress build.CompressBy
+	want     shardfile.Wanted
+	limits   store.Limits
+	latency  time.Duration
+	json     bool
+	trace    string
+	service  serviceFlags
 }
 
 func (b *buildFlags) add(fs *flag.FlagSet) {
@@ -54,16 +55,17 @@ func (b *buildFlags) add(fs *flag.FlagSet) {
 // check finds flags of fs out of range, and a root that no remote knows, and sets the latency that goes with the root, and
 // the log to stderr.
 func (b *buildFlags) check(fs *flag.FlagSet, root *root, stderr io.Writer) error {
-	if err := b.checkDesign(); err != nil {
+	if err := checkPositive(fs); err != nil {
+		return err
+	}
+	if err := b.checkDesign(fs); err != nil {
 		return err
 	}
 	if b.latency < 0 {
 		return fmt.Errorf("-latency %v: want 0 or more", b.latency)
 	}
-	for name, n := range map[string]int{"-builders": b.options.Builders, "-snapshots": b.options.Snapshots} {
-		if n < 1 {
-			return fmt.Errorf("%s %d: want at least 1", name, n)
-		}
+	if b.want.Schema < 0 {
+		return fmt.Errorf("-schema %d: want 0 or more", b.want.Schema)
 	}
 	remote, err := root.remote()
 	if err != nil {
@@ -76,12 +78,6 @@ func (b *buildFlags) check(fs *flag.FlagSet, root *root, stderr io.Writer) error
 		return err
 	}
 	return b.options.Check()
-}
-
-// isSet reports whether a flag was given.
-func isSet(fs *flag.FlagSet, name string) (set bool) {
-	fs.Visit(func(f *flag.Flag) { set = set || f.Name == name })
-	return set
 }
 
 // runBuild is "shards build".
@@ -151,7 +147,7 @@ func buildRoot(flags *buildFlags, root *root, out string, stdout, stderr io.Writ
 		traceTo = buffered
 	}
 	meter := build.NewMeter(traceTo)
-	files := &build.Files{Store: st, Out: dir, Want: flags.want, Limits: flags.limits, Meter: meter, Latency: flags.latency, Seed: rand.Uint64()}
+	files := &build.Files{Store: st, Out: dir, Want: flags.want, Limits: flags.limits, Meter: meter, Compress: flags.compress, Latency: flags.latency, Seed: rand.Uint64()}
 	flags.options.Seed = files.Seed
 	if flags.options.Watch {
 		files.Recheck = 10 * time.Minute
@@ -236,7 +232,7 @@ func (a *app) runDemo(args []string, stdout, stderr io.Writer) int {
 	fs := newFlags("shards", "[FLAGS]", stderr)
 	dir := fs.String("dir", demoDir, "folder of the demo's store and shard files")
 	root := a.rootFlag(fs, "folder of the store; empty: store, in the folder of -dir")
-	comparing := fs.Bool("compare", false, fmt.Sprintf("build the same small store with every design and print a table; with -json the reports (%d shards, -latency %v by default)", compareShards, compareLatency))
+	comparing := fs.Bool("compare", false, fmt.Sprintf("build the same small store with every design and print a table; with -json the reports (-latency %v by default)", compareLatency))
 	svg := fs.String("svg", "", "with -compare: draw what was in flight over time, a curve for each design, to this file")
 	var flags buildFlags
 	flags.add(fs)
@@ -256,6 +252,10 @@ func (a *app) runDemo(args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	if *comparing {
+		if err := checkCompare(fs); err != nil {
+			fmt.Fprintf(stderr, "shards: %v\n", err)
+			return exitUsage
+		}
 		if !isSet(fs, "latency") {
 			flags.latency = compareLatency
 		}

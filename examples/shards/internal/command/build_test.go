@@ -83,7 +83,7 @@ func TestReportNames(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(text, &names))
 	for _, name := range strings.Split("design, shards_built, shards_failed, snapshots_fetched, snapshots_reused, max_shards, max_snapshots, "+
-		"max_store_open, mean_in_flight_while_waiting, makespan_s, lower_bound_s, bytes_read, value_bytes_raw, value_bytes_stored, "+
+		"max_store_open, mean_in_flight_while_waiting, makespan_s, owner_busy_share, shards_overdraft_bytes, lower_bound_s, bytes_read, value_bytes_raw, value_bytes_stored, "+
 		"peak_transit_bytes, peak_heap_bytes, peak_rss_bytes, goroutines_end", ", ") {
 		require.Contains(t, names, name)
 	}
@@ -141,6 +141,25 @@ func TestBadUsage(t *testing.T) {
 		code, _, stderr := shards(t, args...)
 		require.Equal(t, exitUsage, code, "%v: %s", args, stderr)
 		require.NotEmpty(t, stderr, "%v", args)
+	}
+	for _, text := range []string{ // the first of each is what the error must name
+		"-builders 99999999999999999999", "-builders 20000", "-snapshots 0", "-k -1 -design tasks", "-k 5", "-consumers -1 -design sync",
+		"-consumers 3", "-budget 1", "-budget -5", "-budget 9223372036854775807", "-budget 100 -design naive", "-connect -1s", "-retries -1",
+		"-timeout -1s", "-min-rate -1", "-min-rate 0", "-poll -1s -watch", "-poll 0s", "-drain -1s", "-hold x", "-compress y",
+		"-hold stream -design aggregator", "-queue 0", "-queue 7", "-worker-max 0", "-worker-min -1", "-worker-min 1 -worker-max 1",
+		"-worker-max 5 -design sync", "-automatic -design pool", "-wiring direct -design naive", "-reserve-small 10",
+		"-reserve-small 1 -design pool", "-small 0 -reserve-small 1", "-small -1", "-only [", "-order x", "-log x", "-schema -1",
+		"-max-key -1", "-max-line 0", "-max-ratio -1", "-max-decoded 0", "-design x -queue 3",
+	} {
+		args := strings.Fields(text)
+		code, _, stderr := shards(t, append([]string{"build", "-root", root, "-out", filepath.Join(root, "out")}, args...)...)
+		require.Equal(t, exitUsage, code, "%s: %s", text, stderr)
+		require.Contains(t, strings.SplitN(stderr, "\n", 2)[0], args[0][1:], text)
+	}
+	for _, flag := range []string{"-design pool", "-hold stream", "-compress owner", "-watch", "-budget 5", "-root x", "-queue 5"} {
+		code, _, stderr := shards(t, append([]string{"-compare", "-dir", root}, strings.Fields(flag)...)...)
+		require.Equal(t, exitUsage, code, "%s: %s", flag, stderr)
+		require.Contains(t, stderr, strings.Fields(flag)[0])
 	}
 	code, _, stderr := shards(t, "build", "-root", filepath.Join(root, "nowhere"), "-out", filepath.Join(root, "out"))
 	require.Equal(t, exitFailed, code)

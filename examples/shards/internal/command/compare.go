@@ -3,12 +3,15 @@ package command
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-genstage/genstage/examples/shards/internal/build"
@@ -22,21 +25,40 @@ import (
 // design that takes one piece after the other is done in seconds.
 const (
 	compareShards  = 24
+	compareSeed    = 13 // of those with some 400 snapshots, one shard of more than 100, and few records
 	compareLatency = 20 * time.Millisecond
-	compareBudget  = 1 << 18
+	compareBudget  = 1 << 17
 )
+
+// byHand is the line that the others are compared with.
+const byHand = "two semaphores, by hand"
 
 // compared is one line of the comparison.
 type compared struct {
-	name    string
-	shows   string // in place of what the design says
-	options build.Options
+	name     string
+	shows    string // in place of what the design says
+	options  build.Options
+	compress build.CompressBy
+}
+
+// checkCompare finds flags that -compare would not heed: it makes its own store, and has every design.
+func checkCompare(fs *flag.FlagSet) (err error) {
+	heeded := []string{"compare", "dir", "svg", "json", "builders", "snapshots", "connect", "retries", "timeout", "latency"}
+	fs.Visit(func(f *flag.Flag) {
+		if !slices.Contains(heeded, f.Name) {
+			err = fmt.Errorf("-%s does not go with -compare: that takes -%s", f.Name, strings.Join(heeded[1:], ", -"))
+		}
+	})
+	return err
 }
 
 // comparisons returns the designs in the order of the table, each with what it takes from base.
 func comparisons(base build.Options) []compared {
 	list := []compared{
+		{name: byHand, shows: "no stages: what the others are compared with", options: build.Options{Design: "manual"}},
 		{name: "manual"},
+		{name: "manual -hold stream", shows: "a part of each snapshot is in memory, not all of it", options: build.Options{Design: "manual", Hold: build.HoldStream}},
+		{name: "manual -compress owner", shows: "owners compress, one value after the other", options: build.Options{Design: "manual"}, compress: build.ByOwner},
 		{name: "manual -wiring direct", shows: "pieces are bound to workers too early", options: build.Options{Design: "manual", Direct: true}},
 		{name: "manual -wiring direct -worker-max 20 -worker-min 10", shows: "one worker does twenty pieces one by one", options: build.Options{Design: "manual", Direct: true, WorkerMax: 20, WorkerMin: 10}},
 		{name: "manual -automatic", shows: "the fault: builders begin the next shard too early", options: build.Options{Design: "manual", Automatic: true}},
@@ -73,6 +95,10 @@ func runCompare(flags *buildFlags, dir, svg string, stdout, stderr io.Writer) in
 	ctx, stop := interruptible()
 	defer stop()
 	reports, curves, list, err := compare(ctx, flags, dir, stderr)
+	var ratio float64
+	if err == nil && !flags.json {
+		ratio, err = againstByHand(ctx, flags, list, dir)
+	}
 	if err == nil && svg != "" {
 		err = drawCurves(svg, list, curves)
 	}
@@ -82,7 +108,7 @@ func runCompare(flags *buildFlags, dir, svg string, stdout, stderr io.Writer) in
 			enc.SetIndent("", "  ")
 			err = enc.Encode(reports)
 		} else {
-			err = printComparison(stdout, list, reports, flags.latency)
+			err = printComparison(stdout, list, reports, ratio, flags.latency)
 		}
 	}
 	if err != nil {
@@ -105,7 +131,7 @@ func compare(ctx context.Context, flags *buildFlags, dir string, stderr io.Write
 		return nil, nil, nil, err
 	}
 	defer place.Close()
-	if _, err := generate.Generate(ctx, place, writers, generate.Config{Shards: compareShards}); err != nil {
+	if _, err := generate.Generate(ctx, place, writers, generate.Config{Seed: compareSeed, Shards: compareShards}); err != nil {
 		return nil, nil, nil, err
 	}
 	list := comparisons(flags.options)
@@ -121,6 +147,27 @@ func compare(ctx context.Context, flags *buildFlags, dir string, stderr io.Write
 		reports, curves = append(reports, r), append(curves, curve)
 	}
 	return reports, curves, list, nil
+}
+
+// compareRounds is how often manual and what is written by hand are run in turns, to compare the best of each.
+const compareRounds = 3
+
+// againstByHand returns how many times as long as by hand manual takes: in turns, so that whatever else the machine does
+// strikes both, and the best of each.
+func againstByHand(ctx context.Context, flags *buildFlags, list []compared, dir string) (float64, error) {
+	best := map[string]float64{}
+	for range compareRounds {
+		for _, c := range list[:2] {
+			r, _, err := compareOne(ctx, flags, c, filepath.Join(dir, "store"), filepath.Join(dir, "shards"))
+			if err != nil {
+				return 0, fmt.Errorf("%s: %w", c.name, err)
+			}
+			if was, ok := best[c.name]; !ok || r.Makespan < was {
+				best[c.name] = r.Makespan
+			}
+		}
+	}
+	return best[list[1].name] / best[list[0].name], nil
 }
 
 // compareOne builds all shards from scratch.
@@ -139,32 +186,38 @@ func compareOne(ctx context.Context, flags *buildFlags, c compared, root, out st
 	}
 	defer shards.Close()
 	meter := build.NewMeter(nil)
-	files := &build.Files{Store: st, Out: shards, Want: flags.want, Limits: flags.limits, Meter: meter, Latency: flags.latency, Seed: rand.Uint64()}
-	b, err := build.New(files, meter, c.options)
-	if err != nil {
-		return build.Report{}, build.Curves{}, err
+	files := &build.Files{Store: st, Out: shards, Want: flags.want, Limits: flags.limits, Meter: meter, Compress: c.compress, Latency: flags.latency, Seed: rand.Uint64()}
+	run := func(ctx context.Context) error { return build.BySemaphores(ctx, files, meter, c.options) }
+	if c.name != byHand {
+		b, err := build.New(files, meter, c.options)
+		if err != nil {
+			return build.Report{}, build.Curves{}, err
+		}
+		run = b.Run
 	}
 	runtime.GC()
 	heap := build.HeapPeak(5 * time.Millisecond)
-	err = b.Run(ctx)
+	err = run(ctx)
 	peak := heap()
 	r := meter.Report(c.options.Design)
 	r.PeakHeap = peak
 	return r, meter.Curves(), err
 }
 
-func printComparison(w io.Writer, list []compared, reports []build.Report, latency time.Duration) error {
+func printComparison(w io.Writer, list []compared, reports []build.Report, ratio float64, latency time.Duration) error {
 	fmt.Fprintf(w, "%d shards, %d snapshots, %.1f MB, each snapshot with %v of latency; N = %d shards in progress, M = %d snapshots in flight.\n\n",
 		reports[0].ShardsBuilt, reports[0].SnapshotsFetched, float64(reports[0].BytesRead)/1e6, latency, list[0].options.Builders, list[0].options.Snapshots)
-	fmt.Fprintf(w, "%-52s %8s %8s %8s %7s %7s %6s %6s %8s  %s\n", "", "makespan", "times", "shards", "in", "bodies", "trans.", "heap", "connec-", "")
-	fmt.Fprintf(w, "%-52s %8s %8s %8s %7s %7s %6s %6s %8s  %s\n", "design", "s", "bound", "at once", "flight", "open", "MB", "MB", "tions", "what it shows")
+	const form = "%-52s %8s %8s %8s %8s %7s %7s %6s %6s %6s %8s  %s\n"
+	fmt.Fprintf(w, form, "", "makespan", "times", "times by", "shards", "in", "bodies", "trans.", "heap", "owners", "connec-", "")
+	fmt.Fprintf(w, form, "design", "s", "bound", "hand", "at once", "flight", "open", "MB", "MB", "busy %", "tions", "what it shows")
 	for i, r := range reports {
-		if _, err := fmt.Fprintf(w, "%-52s %8.2f %8.2f %8d %7d %7d %6.1f %6.1f %8d  %s\n", r.Design, r.Makespan, r.Makespan/r.LowerBound, r.MaxShards, r.MaxSnapshots,
-			r.MaxStoreOpen, float64(r.PeakTransit)/1e6, float64(r.PeakHeap)/1e6, r.Connections, list[i].shows); err != nil {
+		if _, err := fmt.Fprintf(w, "%-52s %8.2f %8.2f %8.2f %8d %7d %7d %6.2f %6.1f %6.0f %8d  %s\n", r.Design, r.Makespan, r.Makespan/r.LowerBound, r.Makespan/reports[0].Makespan,
+			r.MaxShards, r.MaxSnapshots, r.MaxStoreOpen, float64(r.PeakTransit)/1e6, float64(r.PeakHeap)/1e6, 100*r.OwnerBusyShare, r.Connections, list[i].shows); err != nil {
 			return err
 		}
 	}
-	_, err := fmt.Fprintln(w, "\nThe bound is that of N and M: a design that exceeds one of them can be faster.")
+	_, err := fmt.Fprintf(w, "\nThe bound is that of N and M: a design that exceeds one of them can be faster.\n"+
+		"%s against %s, the best of %d each, in turns: %.2f times as long.\n", list[1].name, list[0].name, compareRounds, ratio)
 	return err
 }
 

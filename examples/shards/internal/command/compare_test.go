@@ -30,8 +30,11 @@ func TestCompare(t *testing.T) {
 		require.Equal(t, reports[0].SnapshotsFetched, r.SnapshotsFetched, r.Design)
 		require.Equal(t, reports[0].ValueBytesStored, r.ValueBytesStored, r.Design)
 	}
-	require.Equal(t, 10, reports[0].MaxShards)
-	require.Equal(t, 20, reports[0].MaxSnapshots)
+	for _, r := range reports[:4] { // by hand, and three of manual
+		require.Equal(t, 10, r.MaxShards, r.Design)
+		require.Equal(t, 20, r.MaxSnapshots, r.Design)
+		require.Positive(t, r.OwnerBusyShare, r.Design)
+	}
 	text, err := os.ReadFile(svg)
 	require.NoError(t, err)
 	for _, c := range list {
@@ -52,6 +55,11 @@ func TestSimulate(t *testing.T) {
 	}{
 		{[]string{"-children"}, exitOK, "10     15.50           15.0            15.0"},
 		{[]string{"-builders", "10", "-snapshots", "20", "-budget", "40"}, exitOK, "manual               10   20       40"},
+		{[]string{"-compress"}, exitOK, "0.1 t             13.2 t"},
+		{[]string{"-builders", "10", "-snapshots", "20", "-budget", "0", "-hold", "stream"}, exitOK, "manual, stream       10   20        -"},
+		{[]string{"-table", "-children"}, exitUsage, "-children does not go with -table"},
+		{[]string{"-compress", "-seed", "2"}, exitUsage, "-seed does not go with -compress"},
+		{[]string{"-connect", "1s"}, exitUsage, "-connect goes with -table"},
 		{[]string{"-builders", "x"}, exitUsage, "no list of numbers"},
 		{[]string{"-design", "naive", "-budget", "1"}, exitUsage, "takes no budget"},
 	} {

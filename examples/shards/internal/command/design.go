@@ -3,6 +3,7 @@ package command
 import (
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-genstage/genstage/examples/shards/internal/build"
@@ -20,22 +21,38 @@ func addDesign(fs *flag.FlagSet, b *buildFlags) {
 	fs.IntVar(&o.K, "k", 0, "tasks: of each builder, by default 2; children: of all builders together, by default without limit")
 	fs.IntVar(&o.Consumers, "consumers", 0, "sync: how many build alone, by default as many as cores; aggregator: how many share the shards, by default 1")
 	fs.DurationVar(&o.Connect, "connect", 0, "what a connection to the store takes to be made; a worker makes one, and so does each child")
+	fs.StringVar((*string)(&o.Hold), "hold", string(build.HoldBody), "what of a snapshot is in memory: body, all of it until its shard has taken it; stream, a part of 64 KiB at a time. Not with design aggregator")
+	fs.StringVar((*string)(&b.compress), "compress", string(build.ByWorker), "who compresses values: worker, who fetched them, in its slot; owner, who keeps the shard, one after the other")
 	fs.Int64Var(&o.Budget, "budget", 0, "bytes, half for what is in transit and half for shards in progress; 0 for none, but for design budget 64 MiB")
 }
 
-// checkDesign takes over what has a form of its own, and finds flags for which the zero would be taken for the default.
-func (b *buildFlags) checkDesign() error {
+// takenBy says which designs have a use for a flag.
+var takenBy = map[string][]string{
+	"wiring":     {"manual"},
+	"automatic":  {"manual", "manual-supervised", "budget"},
+	"worker-max": {"manual", "pool", "aggregator"},
+	"worker-min": {"manual", "pool", "aggregator"},
+	"queue":      {"pool", "pool-supervised"},
+	"k":          {"tasks", "children"},
+	"consumers":  {"sync", "aggregator"},
+}
+
+// checkDesign takes over what has a form of its own, and finds flags that the design has no use for.
+func (b *buildFlags) checkDesign(fs *flag.FlagSet) error {
+	for name, designs := range takenBy {
+		if isSet(fs, name) && slices.Contains(build.Designs(), b.options.Design) && !slices.Contains(designs, b.options.Design) {
+			return fmt.Errorf("-%s has no meaning for design %s: it goes with %s", name, b.options.Design, strings.Join(designs, ", "))
+		}
+	}
+	if b.compress != build.ByWorker && b.compress != build.ByOwner {
+		return fmt.Errorf("-compress %q: want worker or owner", b.compress)
+	}
 	switch b.wiring {
 	case "merge":
 	case "direct":
 		b.options.Direct = true
 	default:
 		return fmt.Errorf("-wiring %q: want merge or direct", b.wiring)
-	}
-	for name, n := range map[string]int{"-worker-max": b.options.WorkerMax, "-queue": b.options.Queue} {
-		if n < 1 {
-			return fmt.Errorf("%s %d: want at least 1", name, n)
-		}
 	}
 	return nil
 }

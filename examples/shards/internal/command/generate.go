@@ -23,6 +23,10 @@ func (a *app) runGenerate(args []string, stdout, stderr io.Writer) int {
 	if !need(fs, "root") {
 		return exitUsage
 	}
+	if err := checkPositive(fs); err != nil {
+		fmt.Fprintf(stderr, "shards generate: %v\n", err)
+		return exitUsage
+	}
 	ctx, stop := interruptible()
 	defer stop()
 	stats, err := generateInto(ctx, root, config, *tick)

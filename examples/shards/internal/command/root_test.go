@@ -66,7 +66,7 @@ func TestRootsThatAreNoFolders(t *testing.T) {
 		code := Run(args, &o, &errs, e)
 		return code, o.String(), errs.String()
 	}
-	code, stdout, stderr := run("generate", "-root", "far://store", "-shards", "4")
+	code, stdout, stderr := run("generate", "-root", "far://store", "-shards", "4", "-seed", "2") // 44 small snapshots
 	require.Zero(t, code, stderr)
 	require.Contains(t, stdout, "for 4 shards")
 	code, _, stderr = run("generate", "-root", "far://store", "-tick")

@@ -2,10 +2,13 @@ package command
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-genstage/genstage/examples/shards/internal/build"
 	"github.com/go-genstage/genstage/examples/shards/internal/simulate"
@@ -13,9 +16,11 @@ import (
 
 // runSimulate is "shards simulate".
 func runSimulate(args []string, stdout, stderr io.Writer) int {
-	fs := newFlags("simulate", "simulate [-table | -children | FLAGS]", stderr)
+	fs := newFlags("simulate", "simulate [-table | -children | -compress | FLAGS]", stderr)
 	table := fs.Bool("table", false, "what each design reaches, and where it fails, if every sub-task takes as long")
 	children := fs.Bool("children", false, "how many children of a consumer supervisor run on average, by its min demand")
+	compress := fs.Bool("compress", false, "how long a lone shard takes if its workers compress, and if its owner does")
+	hold := fs.String("hold", "body", "of the day: body or stream")
 	connect := fs.Duration("connect", 0, "with -table: what a connection takes to be made, where a sub-task takes 1s")
 	design := fs.String("design", "manual", "of the day")
 	builders := fs.String("builders", "5,10,20", "N, shards in progress: a list")
@@ -32,14 +37,14 @@ func runSimulate(args []string, stdout, stderr io.Writer) int {
 				if n < 1 || m < 1 || n > 10_000 || m > 10_000 || gb < 0 || gb > 100_000 {
 					return fmt.Errorf("-builders %d, -snapshots %d, -budget %d: out of range", n, m, gb)
 				}
-				o := build.Options{Design: *design, Builders: int(n), Snapshots: int(m), Budget: gb * 1e9}
+				o := build.Options{Design: *design, Builders: int(n), Snapshots: int(m), Budget: gb * 1e9, Hold: build.Hold(*hold)}
 				options = append(options, o)
 				return o.Check()
 			})
 		})
 	})
-	if err == nil && *connect < 0 {
-		err = fmt.Errorf("-connect %v: want 0 or more", *connect)
+	if err == nil {
+		err = checkSimulate(fs, *connect)
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "shards simulate: %v\n", err)
@@ -50,6 +55,8 @@ func runSimulate(args []string, stdout, stderr io.Writer) int {
 		switch {
 		case *table:
 			err = simulate.PrintTable(ctx, stdout, *connect)
+		case *compress:
+			err = simulate.PrintCompressing(ctx, stdout)
 		case *children:
 			err = simulate.PrintChildren(ctx, stdout)
 		default:
@@ -61,6 +68,33 @@ func runSimulate(args []string, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	return exitOK
+}
+
+// checkSimulate finds flags out of range, and such that do not go together.
+func checkSimulate(fs *flag.FlagSet, connect time.Duration) (err error) {
+	if connect < 0 {
+		return fmt.Errorf("-connect %v: want 0 or more", connect)
+	}
+	which := ""
+	for _, name := range []string{"table", "children", "compress"} {
+		if fs.Lookup(name).Value.String() != "true" {
+			continue
+		}
+		if which != "" {
+			return fmt.Errorf("-%s does not go with -%s: each prints something else", name, which)
+		}
+		which = name
+	}
+	fs.Visit(func(f *flag.Flag) {
+		switch {
+		case f.Name == which:
+		case f.Name == "connect" && which != "table":
+			err = errors.New("-connect goes with -table only")
+		case f.Name != "connect" && which != "" && f.Value.String() != "false":
+			err = fmt.Errorf("-%s does not go with -%s: it is of the day", f.Name, which)
+		}
+	})
+	return err
 }
 
 // forEach calls fn for each number of a list.

@@ -3,7 +3,6 @@ package shardfile
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"io/fs"
 	"math/rand/v2"
@@ -62,11 +61,7 @@ type scenario struct {
 }
 
 func scenarios(t *testing.T) map[string]scenario {
-	big := make([]byte, 8*40<<10)
-	r := rand.New(rand.NewPCG(5, 5))
-	for i := 0; i < len(big); i += 8 {
-		binary.LittleEndian.PutUint64(big[i:], r.Uint64())
-	}
+	big := noise(rand.New(rand.NewPCG(5, 5)), 320<<10)
 	more := []given{{name: "b", values: []Value{object("k", 2), Compress("big", big)}}, {name: "c", values: []Value{object("j", 3)}}}
 	first := build(t, new(disk.Model), nil, nil, []given{{name: "a", values: []Value{object("k", 1), object("l", 1)}}})
 	with := func(before []byte) scenario {

@@ -88,7 +88,11 @@ func PrintDay(ctx context.Context, w io.Writer, seed uint64, options []build.Opt
 		if o.Budget > 0 {
 			budget = fmt.Sprintf("%.0f", float64(o.Budget)/1e9)
 		}
-		if _, err := fmt.Fprintf(w, "%-18s %4d %4d %8s %10v %10v %8d %8d %9.1f %9.1f\n", r.Report.Design, o.Builders, o.Snapshots, budget,
+		name := r.Report.Design
+		if o.Hold == build.HoldStream {
+			name += ", stream"
+		}
+		if _, err := fmt.Fprintf(w, "%-18s %4d %4d %8s %10v %10v %8d %8d %9.1f %9.1f\n", name, o.Builders, o.Snapshots, budget,
 			median.Round(time.Second), most.Round(time.Second), r.Report.MaxSnapshots, r.Report.MaxShards,
 			float64(r.Report.PeakTransit)/1e9, float64(r.Report.PeakShards)/1e9); err != nil {
 			return err

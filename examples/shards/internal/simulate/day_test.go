@@ -63,6 +63,7 @@ func TestMakespanOfTheMix(t *testing.T) {
 	if testing.Short() {
 		seeds = 10
 	}
+	worst := 0.0
 	synctest.Test(t, func(t *testing.T) {
 		for seed := range seeds {
 			var shards []*Shard
@@ -80,13 +81,23 @@ func TestMakespanOfTheMix(t *testing.T) {
 			require.NoError(t, err)
 			require.LessOrEqual(t, r.Report.Makespan, 1.05*r.Report.LowerBound, "seed %d", seed)
 			require.GreaterOrEqual(t, r.Report.MeanInFlight, 19.5, "seed %d", seed)
+			hand, err := Build(t.Context(), build.Options{Design: BySemaphores}, shards)
+			require.NoError(t, err)
+			require.Equal(t, len(shards), hand.Report.ShardsBuilt)
+			worst = max(worst, r.Report.Makespan/hand.Report.Makespan)
 		}
 	})
+	t.Logf("at most %.4f times as long as two semaphores", worst)
+	require.LessOrEqual(t, worst, 1.02)
 }
 
 func TestMeanChildren(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for least, want := range map[int]float64{0: 20, 5: 18, 10: 15.5, 15: 13, 19: 11} {
+		means := map[int]float64{0: 20, 5: 18, 10: 15.5, 15: 13, 19: 11}
+		if testing.Short() {
+			means = map[int]float64{0: 20, 15: 13}
+		}
+		for least, want := range means {
 			mean, err := MeanChildren(t.Context(), 20, least)
 			require.NoError(t, err)
 			require.InDelta(t, want, mean, 1e-9, "min %d", least)
@@ -113,5 +124,26 @@ func TestDayHasWhatItSays(t *testing.T) {
 		median, most := r.Lag()
 		require.Positive(t, median)
 		require.GreaterOrEqual(t, most, median)
+	})
+}
+
+// Workers compress side by side. An owner does it one after the other, and if it hands out the pieces as well, the next ones
+// wait behind what has come: a round of 20 takes t and all their compressing. With the pieces in a queue only the last
+// round's is waited for, until the owner is busy all the time.
+func TestWhoCompressesALoneShard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, takes := range []float64{0.01, 0.05, 0.1} {
+			c, err := MeasureCompressing(t.Context(), time.Duration(takes*float64(unit)))
+			require.NoError(t, err)
+			t.Logf("%+v", c)
+			require.InDelta(t, 12*(1+takes), c.Worker.Makespan, 1e-9)
+			require.Zero(t, c.Worker.Busy)
+			require.LessOrEqual(t, c.Owner.Makespan, 12*(1+20*takes)+1e-9)
+			require.LessOrEqual(t, c.Pool.Makespan, max(12, 240*takes)+1+20*takes+1e-9)
+			require.Less(t, c.Worker.Makespan, c.Pool.Makespan)
+			require.Less(t, c.Pool.Makespan, c.Owner.Makespan)
+			require.InDelta(t, 240*takes/c.Owner.Makespan, c.Owner.Busy, 1e-9)
+			require.InDelta(t, 240*takes/c.Pool.Makespan, c.Pool.Busy, 1e-9)
+		}
 	})
 }

@@ -23,8 +23,9 @@ type Shard struct {
 
 // Piece is one missing snapshot.
 type Piece struct {
-	Takes time.Duration // the store's time for it
-	Bytes int64         // decoded
+	Takes    time.Duration // the store's time for it
+	Compress time.Duration // the time to compress it: of whoever does
+	Bytes    int64         // decoded
 }
 
 // Model is [build.Work] that takes time, and holds bytes in name only.
@@ -34,13 +35,14 @@ type Model struct {
 	names  []string
 	meter  *build.Meter
 	begun  time.Time
+	by     build.CompressBy
 
 	mu sync.Mutex // guards Opened and Ended of shards
 }
 
 // newModel makes the work of shards, which are in order of arrival.
-func newModel(shards []*Shard) *Model {
-	m := &Model{shards: shards, byName: map[string]*Shard{}, meter: build.NewMeter(nil), begun: time.Now()}
+func newModel(shards []*Shard, by build.CompressBy) *Model {
+	m := &Model{shards: shards, by: by, byName: map[string]*Shard{}, meter: build.NewMeter(nil), begun: time.Now()}
 	for _, s := range shards {
 		m.byName[s.Name] = s
 		m.names = append(m.names, s.Name)
@@ -70,31 +72,41 @@ func (m *Model) Begin(_ context.Context, task *build.Task) (build.Owner, error) 
 	return &owner{m: m, shard: task.Detail.(*Shard)}, nil
 }
 
-// Fetch takes its time. The bytes are in transit from the beginning on, which is more than they are.
-func (m *Model) Fetch(ctx context.Context, task *build.Task, i int) (_ build.Result, err error) {
+// Fetch takes its time. The bytes, or those of a part if there is somebody to hand parts to, are in transit from the beginning
+// on, which is more than they are.
+func (m *Model) Fetch(ctx context.Context, task *build.Task, i int, hand func(build.Result) error) (_ build.Result, err error) {
 	s := task.Detail.(*Shard)
 	p := s.Pieces[i]
+	transit := p.Bytes
+	if hand != nil {
+		transit = min(transit, build.PartBytes)
+	}
 	closed := m.meter.Opened(task, i)
 	m.mu.Lock()
 	if s.Opened == 0 {
 		s.Opened = time.Since(m.begun)
 	}
 	m.mu.Unlock()
-	m.meter.Transit(p.Bytes)
+	m.meter.Transit(transit)
 	defer func() {
 		closed(p.Takes, err)
 		if err != nil {
-			m.meter.Transit(-p.Bytes)
+			m.meter.Transit(-transit)
 		}
 	}()
 	if err = sleep(ctx, p.Takes); err != nil {
 		return nil, err
 	}
-	return bytes(p.Bytes), nil
+	if m.by != build.ByOwner {
+		if err = sleep(ctx, p.Compress); err != nil {
+			return nil, err
+		}
+	}
+	return fetched{p, transit}, nil
 }
 
 // Discard takes a result that nobody will ingest.
-func (m *Model) Discard(r build.Result) { m.meter.Transit(-r.Bytes()) }
+func (m *Model) Discard(r build.Result) { m.meter.Transit(-r.(fetched).transit) }
 
 type owner struct {
 	m     *Model
@@ -107,15 +119,26 @@ const indexShare = 50
 
 func (o *owner) Bytes() int64 { return o.bytes }
 
-// bytes is what a fetch brings.
-type bytes int64
+// fetched is what a fetch brings: no parts are handed over before it, they are only not counted.
+type fetched struct {
+	Piece
+	transit int64
+}
 
-func (b bytes) Bytes() int64 { return int64(b) }
+func (f fetched) Bytes() int64 { return f.Piece.Bytes }
 
-// Ingest takes no time: workers have compressed already.
+func (o *owner) Take(int, build.Result) error { return nil }
+
+func (o *owner) Drop(int) {}
+
+// Ingest takes no time, unless the owner compresses.
 func (o *owner) Ingest(_ int, r build.Result) error {
-	o.m.meter.Transit(-r.Bytes())
-	o.bytes += r.Bytes() / indexShare
+	f := r.(fetched)
+	if o.m.by == build.ByOwner {
+		time.Sleep(f.Compress)
+	}
+	o.m.meter.Transit(-f.transit)
+	o.bytes += f.Bytes() / indexShare
 	return nil
 }
 
@@ -155,7 +178,20 @@ type Run struct {
 
 // Build builds shards in fake time, all of them, and returns what came of it.
 func Build(ctx context.Context, o build.Options, shards []*Shard) (Run, error) {
-	m := newModel(shards)
+	return BuildCompressed(ctx, o, shards, build.ByWorker)
+}
+
+// BySemaphores names, in place of a design, what one would write by hand: see [build.BySemaphores].
+const BySemaphores = "two semaphores, by hand"
+
+// BuildCompressed is Build with the choice who compresses.
+func BuildCompressed(ctx context.Context, o build.Options, shards []*Shard, by build.CompressBy) (Run, error) {
+	m := newModel(shards, by)
+	if o.Design == BySemaphores {
+		o.Design = ""
+		err := build.BySemaphores(ctx, m, m.meter, o)
+		return Run{Report: m.meter.Report(BySemaphores), Shards: shards}, err
+	}
 	b, err := build.New(m, m.meter, o)
 	if err != nil {
 		return Run{}, err

@@ -14,8 +14,9 @@ const unit = time.Second
 
 // Row is one line of the table: a design, and what it came to.
 type Row struct {
-	Name    string
-	Options build.Options
+	Name     string
+	Options  build.Options
+	Arrivals []float64 // when the newcomer comes, in t; nil: [Arrivals]
 
 	Peak       int     // ten shards of 240: most snapshots in flight
 	Lone       float64 // one shard of 240: makespan
@@ -74,7 +75,11 @@ func (r *Row) Measure(ctx context.Context, check func(Run)) error {
 	if err == nil {
 		err = run(many(300, 1), func(c Run) { r.Singles = inUnits(c.Report.Makespan) })
 	}
-	for _, at := range Arrivals {
+	arrivals := r.Arrivals
+	if arrivals == nil {
+		arrivals = Arrivals
+	}
+	for _, at := range arrivals {
 		if err != nil {
 			break
 		}

@@ -78,7 +78,7 @@ func folder(t *testing.T, path string) *generate.Folder {
 
 func setUp(t *testing.T) (root, outPath string, st *store.Dir, out *shardfile.Dir) {
 	root, outPath = t.TempDir(), t.TempDir()
-	_, err := generate.Generate(t.Context(), folder(t, root), 0, generate.Config{Shards: 4})
+	_, err := generate.Generate(t.Context(), folder(t, root), 0, generate.Config{Seed: 2, Shards: 4}) // 44 small snapshots
 	require.NoError(t, err)
 	st, err = store.OpenDir(root)
 	require.NoError(t, err)
