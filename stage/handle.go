@@ -20,15 +20,15 @@ type handle struct {
 	conf   config // set by the constructor, read-only after
 	newRun func(ctx context.Context, s *scope) controller
 
-	mu        sync.Mutex
-	run       controller // guarded by mu; nil when not running
-	runs      int        // guarded by mu
-	ended     *ending    // guarded by mu: how the last run ended; nil while running
-	endedIn   runID      // guarded by mu: what it was part of
-	faults    []error    // guarded by mu: wiring that Run has to report
-	last      *Stats     // guarded by mu: of the last run that has ended; nil for none
-	watchers  []func()   // guarded by mu: told when a run has ended
-	earlier   *Earlier   // guarded by mu: the sum over the runs before the last; nil for none. What it points to stays
+	mu       sync.Mutex
+	run      controller // guarded by mu; nil when not running
+	runs     int        // guarded by mu
+	ended    *ending    // guarded by mu: how the last run ended; nil while running
+	endedIn  runID      // guarded by mu: what it was part of
+	faults   []error    // guarded by mu: wiring that Run has to report
+	last     *Stats     // guarded by mu: of the last run that has ended; nil for none
+	watchers []func()   // guarded by mu: told when a run has ended
+	earlier  *Earlier   // guarded by mu: the sum over the runs before the last; nil for none. What it points to stays
 
 	tenure  *tenure                 // guarded by mu: what a supervisor says of the last run; nil for none
 	waiters interface{ forsaken() } // of a stage that emits: its outPort; set by the constructor, read-only after

@@ -73,8 +73,7 @@ type run[In, Out any] struct {
 func newRun[In, Out any](ctx context.Context, s *scope, h *handle, def definition[In, Out]) *run[In, Out] {
 	r := &run[In, Out]{def: def, connected: make(chan struct{})}
 	r.core.h, r.core.scope, r.core.done, r.ready = h, s, make(chan struct{}), make(chan struct{})
-	r.number = h.runs
-	r.whole = r
+	r.number, r.whole = h.runs, r
 	r.earlier = h.earlier
 	r.running.Store(true)
 	ctx, r.cancel = context.WithCancelCause(ctx)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,15 +54,16 @@ func TestACallThatIsGivenUpMakesNoRing(t *testing.T) {
 		a, b, end := callers(t)
 		defer end()
 		got := make(chan error, 1)
-		var giveUp context.CancelFunc
+		giveUp := make(chan context.CancelFunc, 1)
 		require.NoError(t, b.Tell(func(ctx context.Context) error {
 			time.Sleep(time.Second) // a waits for b
-			giveUp()
+			(<-giveUp)()
 			got <- a.Do(ctx, nothing)
 			return nil
 		}))
 		require.NoError(t, a.Tell(func(ctx context.Context) error {
-			ctx, giveUp = context.WithCancel(ctx)
+			ctx, cancel := context.WithCancel(ctx)
+			giveUp <- cancel
 			if err := b.Do(ctx, nothing); err != context.Canceled {
 				t.Error(err)
 			}
@@ -114,17 +116,17 @@ func TestAnAbandonedCallMakesNoRing(t *testing.T) {
 func TestOnInitMayCallWhatOthersStart(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var second *sink
-		starts := map[string]int{}
-		again := func(name string, fn func(context.Context) error) stage.Option {
+		var starts [2]atomic.Int32
+		again := func(i int, fn func(context.Context) error) stage.Option {
 			return stage.OnInit(func(ctx context.Context) error {
-				if starts[name]++; starts[name] == 1 {
+				if starts[i].Add(1) == 1 {
 					return nil
 				}
 				return fn(ctx)
 			})
 		}
-		first := newSink(0, again("first", func(ctx context.Context) error { return second.Do(ctx, nothing) }))
-		second = newSink(0, again("second", func(context.Context) error { time.Sleep(time.Minute); return nil }))
+		first := newSink(0, again(0, func(ctx context.Context) error { return second.Do(ctx, nothing) }))
+		second = newSink(0, again(1, func(context.Context) error { time.Sleep(time.Minute); return nil }))
 		one, other := stage.NewSupervisor(quiet), stage.NewSupervisor(quiet)
 		one.Add(first)
 		other.Add(second)
@@ -137,7 +139,8 @@ func TestOnInitMayCallWhatOthersStart(t *testing.T) {
 		require.True(t, run.running())
 		require.Equal(t, stage.StateCalling, first.Stats().State.Kind)
 		time.Sleep(time.Hour)
-		require.Equal(t, map[string]int{"first": 2, "second": 2}, starts)
+		require.EqualValues(t, 2, starts[0].Load())
+		require.EqualValues(t, 2, starts[1].Load())
 		abortAll(t, run)
 		closed(t, whole)
 	})
