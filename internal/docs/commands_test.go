@@ -42,10 +42,12 @@ func commands(t *testing.T, page string) []string {
 	return list
 }
 
+// goTool runs go in a folder, and, if that has one, with its go.work.
 func goTool(t *testing.T, dir string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command("go", args...)
 	cmd.Dir = dir
+	cmd.Env = append(cmd.Environ(), "GOWORK=")
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "go %s\n%s", strings.Join(args, " "), out)
 	return string(out)
