@@ -136,7 +136,7 @@ func TestFaultsOfFedByAreReportedByRun(t *testing.T) {
 	var none *stage.Consumer[int]
 	q.FedBy(none)
 	require.ErrorIs(t, q.Run(t.Context()), stage.ErrInvalidStage)
-	require.ErrorContains(t, q.Run(t.Context()), "queue_test.go:")
+	require.ErrorContains(t, q.Run(t.Context()), "queue_fedby_test.go:")
 	q = stage.NewQueue[int](5)
 	q.FedBy(q)
 	require.ErrorIs(t, q.Run(t.Context()), stage.ErrCycle)

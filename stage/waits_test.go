@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-genstage/genstage/stage"
@@ -134,6 +135,7 @@ func TestOnInitMayCallWhatOthersStart(t *testing.T) {
 		run := start(t.Context(), whole)
 		require.True(t, run.running())
 		second.Abort(errBoom)
+		synctest.Wait() // it is in its second OnInit
 		first.Abort(errBoom)
 		time.Sleep(time.Second)
 		require.True(t, run.running())
