@@ -204,7 +204,7 @@ const (
 // back is told when the function has returned or failed; false says that the stage has gone on without it.
 func (e *errand) back() bool { return e.state.CompareAndSwap(errandGone, errandBack) }
 
-// await waits for an errand, which closes done behind back. It gives it up, and returns false, when Grace is
+// await waits for an errand, which tells done, or closes it, behind back. It gives it up, and returns false, when Grace is
 // over: after the end of the run's context, and after now.
 func (c *core) await(e *errand, done <-chan struct{}, s Stuck) bool {
 	began := time.Now()

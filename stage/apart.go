@@ -102,6 +102,7 @@ func (c *core) attended(callback string, givenUp *atomic.Bool, fn func()) error 
 	}
 	err := o.err
 	if o.lost {
+		<-a.over
 		a.orders = nil
 	}
 	a.taken.Store(false)

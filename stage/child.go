@@ -153,8 +153,9 @@ func (a *attempt[In]) callStart() error {
 	if a.ctx.Err() != nil {
 		return cause(a.ctx)
 	}
-	a.kids.aside.Store(a.of.goroutine.Load())
-	defer a.kids.aside.Store(0)
+	own := a.of.goroutine.Load()
+	a.kids.aside.Store(own)
+	defer a.kids.aside.CompareAndSwap(own, 0) // unless it was abandoned
 	run, err := a.kids.spec.start(a.ctx, a.of.event)
 	if err != nil {
 		return err

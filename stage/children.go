@@ -109,11 +109,17 @@ func (k *children[In]) launch(c *child[In]) begun {
 		return b
 	case <-k.graceEnds():
 	}
-	if k.abandonChild(c, "start") {
+	select {
+	case b := <-up: // in the same moment
+		return b
+	default:
+	}
+	if k.abandonChild(c, startCallback) {
+		k.aside.Store(0)
 		k.shut = true
 		return begun{stuck: true, err: ErrStuck}
 	}
-	return <-up // it has just refused
+	return <-up // it has just answered
 }
 
 // abandon gives up the children that have not returned, as Grace is over.
@@ -123,7 +129,7 @@ func (k *children[In]) abandon() {
 	k.mu.Unlock()
 	slices.SortFunc(all, func(a, b *child[In]) int { return cmp.Compare(a.id, b.id) })
 	for _, c := range all {
-		k.abandonChild(c, "child")
+		k.abandonChild(c, childCallback)
 	}
 }
 
@@ -170,9 +176,12 @@ func (k *children[In]) over(c *child[In], err error, again bool) {
 		k.settle(c, &k.handled)
 	case !isPanic && stopped && k.ending(): // it ended because the run does
 		k.settle(c, &k.tally.inputLost)
-	case !isPanic && (stopped || errors.Is(err, ErrShutdown)):
+	case stopped:
 		k.settle(c, &k.tally.failed)
-	case again && !stopped && k.policy.mode == RestartTransient:
+		if isPanic {
+			k.logGivenUp(c, err)
+		}
+	case again && k.policy.mode == RestartTransient && (isPanic || !errors.Is(err, ErrShutdown)):
 		k.restart(c, err)
 	default:
 		k.giveUp(c, err)
@@ -217,11 +226,10 @@ func (k *children[In]) mark(c *child[In], restarting bool) {
 
 // giveUp ends a child whose event has failed for good.
 func (k *children[In]) giveUp(c *child[In], cause error) {
-	attempts := c.restarts + 1
 	k.settle(c, &k.tally.failed)
 	if hook := k.spec.onDeadLetter; hook != nil && !k.ending() {
 		k.describe(1, c.sub)
-		err := k.guard(inDeadLetter, func() error { hook(k.ctx, c.event, attempts, cause); return nil })
+		err := k.guard(inDeadLetter, func() error { hook(k.ctx, c.event, c.restarts+1, cause); return nil })
 		if err != nil {
 			k.fail(err)
 		}
@@ -229,8 +237,12 @@ func (k *children[In]) giveUp(c *child[In], cause error) {
 			return
 		}
 	}
+	k.logGivenUp(c, cause)
+}
+
+func (k *children[In]) logGivenUp(c *child[In], cause error) {
 	k.log(slog.LevelError, "stage: a child failed and is not restarted",
-		"stage", k.name(), "child", uint64(c.id), "attempts", attempts, "error", cause)
+		"stage", k.name(), "child", uint64(c.id), "attempts", c.restarts+1, "error", cause)
 }
 
 // settle ends a child and books its event: as one more of handled, failed or lost.

@@ -7,7 +7,7 @@ import (
 	"github.com/go-genstage/genstage/internal/buffer"
 )
 
-// conclude ends the run, in this order, each step once: children end; OnTerminate; iterators and feeds are
+// conclude ends the run, in this order, each step once: what was in progress is booked; children end; OnTerminate; iterators and feeds are
 // let go; the mailbox refuses; who will not come back says so; events not begun go back; the neighbours are told; the end is known to
 // handle, launcher and pipeline.
 // A step that is lost to Goexit is not repeated: a new goroutine goes on with the next (main).

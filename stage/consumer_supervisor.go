@@ -30,8 +30,8 @@ import (
 //	 15          15                         5            13
 //	 19          19                         1            11
 //
-// In words: the lowest is max-min, for the moment until the producer answers; the average is half
-// of what min takes off max. GenStage's documentation promises that min is the lowest number of
+// In words: the lowest is max-min (with min 0 max-1), for the moment until the producer answers; the average is
+// about max less half of min. GenStage's documentation promises that min is the lowest number of
 // children that run. Its code, whose rule this is, never kept that, except for min = max/2.
 //
 // # Children

@@ -235,8 +235,8 @@ func (c *core) releaseHeld(n int64) {
 	}
 }
 
-// beginRelease and endRelease stand around the steps of a Release: the run's last Stats are taken in
-// none's middle.
+// beginRelease and endRelease stand around the steps of a Release: the last Stats of a run are not
+// taken while one is in progress.
 func (c *core) beginRelease() { c.releasing.Add(1) }
 func (c *core) endRelease()   { c.releasing.Add(-1) }
 

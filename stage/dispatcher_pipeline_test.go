@@ -277,3 +277,19 @@ func TestHandBackWithEachDispatcher(t *testing.T) {
 		})
 	}
 }
+
+// A constructor of the user's may look at the stage that it is for.
+func TestDispatcherFactoryMayCallItsStage(t *testing.T) {
+	source, middle, queue := stage.FromSlice(upTo(3)), relay(0), stage.NewQueue[int](1)
+	for _, s := range []interface {
+		stage.Stage
+		DispatchWith(make stage.DispatcherFactory[int], opts ...stage.DispatchOption)
+	}{source, middle, queue} {
+		within(t, "DispatchWith", func() {
+			s.DispatchWith(func(opts ...stage.DispatchOption) (stage.Dispatcher[int], error) {
+				require.False(t, s.Stats().Running)
+				return stage.Demand[int](opts...)
+			})
+		})
+	}
+}

@@ -21,7 +21,7 @@
 // is an option of the constructor ([Name], [OnInit], [BufferSize]) or, where it has to do with
 // events, a method to be called before Run (OnComplete, OnCancel, OnDiscard).
 //
-// The value that a constructor returns is the stage's name: it stays the same over many runs. A
+// The value that a constructor returns is the stage itself: it stays the same over many runs. A
 // stage may run again when it has ended; [OnInit] is where its state is made anew.
 //
 // # A first pipeline
@@ -107,7 +107,7 @@
 // bound to a consumer that is free. For many small events leave the default: an ask and a
 // wake-up are paid once per batch.
 //
-// A producer's callback is told how many events its consumers wait for, as a sum. It may return
+// A producer's callback is told how many events its consumers wait for, as a sum, beyond what it was told before. It may return
 // fewer; then it owes the rest, is not called for it again, and emits it later by [Producer.Do]
 // or [Producer.Tell]. Made with [Retry] it is called again with all that is open when somebody
 // calls [Producer.Wake], and a [Poll] calls itself. Among several consumers a batch goes to the

@@ -16,7 +16,7 @@ import (
 type (
 	mySupervisor struct {
 		*stage.Supervisor
-		extra []int // it cannot be compared
+		_ []int // it cannot be compared
 	}
 	myPipeline  struct{ *stage.Pipeline }
 	myProducer  struct{ *stage.Producer[int] }

@@ -108,7 +108,7 @@ func Example_queueWorker() {
 	source := stage.Poll(func(_ context.Context, demand int) ([]string, error) {
 		return queue.receive(demand), nil
 	}, stage.PollEvery(10*time.Millisecond, time.Second)) // while the queue is empty
-	handled := make(chan string)
+	handled := make(chan string) // to show what was handled: leave it out
 	worker := stage.ForEach(func(_ context.Context, m string) error {
 		err := handle(m)
 		queue.done(m, err == nil) // behind the work: a crash before this delivers it again

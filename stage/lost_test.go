@@ -60,6 +60,26 @@ var losses = map[string]func(t *testing.T){
 		in := loseChildren(t, func(_ context.Context, n int) error { return map[bool]error{true: errBoom}[n == 3] })
 		require.Equal(t, stage.InputStats{Received: 10, Handled: 9, Failed: 1}, in)
 	},
+	"... is stopped by `StopChild`, and returns an error": func(t *testing.T) {
+		s := stage.NewConsumerSupervisor(func(ctx context.Context, _ int) error { <-ctx.Done(); return ctx.Err() }, quiet)
+		s.OnDeadLetter(func(context.Context, int, int, error) { t.Error("a letter") })
+		p := stage.FromSlice(upTo(1))
+		s.SubscribeTo(p)
+		runs := runAlone(t.Context(), p, s)
+		require.NoError(t, s.StopChild(t.Context(), 1))
+		require.Equal(t, stage.InputStats{Received: 1, Failed: 1}, s.Stats().Input)
+		abortAll(t, runs...)
+	},
+	"... is abandoned, as it does not return": func(t *testing.T) {
+		in := loseChildren(t, func(ctx context.Context, n int) error {
+			if n == 3 {
+				time.Sleep(time.Hour)
+			}
+			return nil
+		})
+		require.Equal(t, stage.InputStats{Received: 10, Handled: 9, Late: 1}, in)
+		time.Sleep(2 * time.Hour) // it has returned
+	},
 	"... is interrupted by the end of the run": func(t *testing.T) {
 		in := loseChildren(t, func(ctx context.Context, n int) error {
 			if n < 8 {

@@ -17,7 +17,7 @@ type Producer[Out any] struct {
 // NewProducer makes a producer of what demand returns.
 //
 // The function is called on the stage's goroutine when consumers have asked for more than has
-// been asked of it already, with the number of events they wait for: 1 at least, and as large as
+// been asked of it already, with the number of events they wait for beyond that: 1 at least, and as large as
 // anyone asked. It may return fewer: then it owes the rest and is not called for it again, but
 // emits it later through [Producer.Do] or [Producer.Tell] (with [Retry] it is called again after
 // [Producer.Wake]). It may return more: the rest is buffered. With [ErrDone] the events are
@@ -189,8 +189,6 @@ func (p *Producer[Out]) DispatchWith(make DispatcherFactory[Out], opts ...Dispat
 	if p == nil {
 		return
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.def.dispatchWith(&p.handle, make, opts, callSite(1))
 }
 
@@ -231,7 +229,7 @@ func (p *Producer[Out]) Forwarding() bool {
 // received and not begun too ([InputStats].Queued).
 func (p *Producer[Out]) Buffered() int64 { return p.Stats().Output.Buffered }
 
-// dispatchWith keeps a dispatcher's constructor, if that can be called. The caller holds h.mu.
+// dispatchWith keeps a dispatcher's constructor, if that can be called.
 func (d *definition[In, Out]) dispatchWith(h *handle, make DispatcherFactory[Out], opts []DispatchOption, site string) {
 	err := fmt.Errorf("%w: nil", ErrInvalidOption)
 	if make != nil {
@@ -241,7 +239,12 @@ func (d *definition[In, Out]) dispatchWith(h *handle, make DispatcherFactory[Out
 		}
 	}
 	if err != nil {
-		h.faults = append(h.faults, fmt.Errorf("%s: DispatchWith: %w", site, sound(err)))
+		err = fmt.Errorf("%s: DispatchWith: %w", site, sound(err))
+	}
+	h.mu.Lock() // not before: the constructor may be the user's
+	defer h.mu.Unlock()
+	if err != nil {
+		h.faults = append(h.faults, err)
 		return
 	}
 	d.dispatcher, d.dispatchOptions = make, opts

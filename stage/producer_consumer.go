@@ -137,8 +137,6 @@ func (p *ProducerConsumer[In, Out]) DispatchWith(make DispatcherFactory[Out], op
 	if p == nil {
 		return
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.def.dispatchWith(&p.handle, make, opts, callSite(1))
 }
 

@@ -49,7 +49,7 @@ const (
 
 	// From users' goroutines and timers to a stage.
 	msgCall        // arg *call[Out]: Do, Tell
-	msgWake        // Wake, or the poll timer
+	msgWake        // Wake, or a feed
 	msgSubscribeTo // arg *edge[In]: a subscription to make now
 	msgChild       // arg *child[In]: it has ended, or its pause before a restart has
 	msgSetDemand   // sub, arg [2]int: max and min

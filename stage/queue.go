@@ -241,8 +241,6 @@ func (q *Queue[T]) DispatchWith(make DispatcherFactory[T], opts ...DispatchOptio
 	if q.none() {
 		return
 	}
-	q.p.mu.Lock()
-	defer q.p.mu.Unlock()
 	q.p.def.dispatchWith(&q.p.handle, make, opts, callSite(1))
 }
 

@@ -54,7 +54,7 @@ func probed(err error) error {
 				safe <- fmt.Errorf("an error of type %T, of which a method panics: %v", err, v)
 			}
 		}()
-		for _, target := range []error{ErrDone, ErrShutdown, ErrRefused, ErrEnded, errAborted} {
+		for _, target := range []error{ErrDone, ErrShutdown, ErrRefused, ErrEnded, ErrNoStage, errAborted, errRunOver} {
 			_ = errors.Is(err, target)
 		}
 		_, _ = errors.AsType[*PanicError](err)

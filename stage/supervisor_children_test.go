@@ -23,7 +23,7 @@ func TestSupervisorEveryEndOfAChild(t *testing.T) {
 		letters, starts int
 	}
 	handled, failed := as{handled: 1, starts: 1}, as{failed: 1, letters: 1, starts: 1}
-	quiet, again := as{failed: 1, starts: 1}, as{starts: 2}
+	again := as{starts: 2}
 	for _, c := range []struct {
 		name                 string
 		end                  error
@@ -34,7 +34,7 @@ func TestSupervisorEveryEndOfAChild(t *testing.T) {
 		{"nil", nil, handled, handled, nil, false},
 		{"ErrDone", fmt.Errorf("enough: %w", stage.ErrDone), handled, handled, nil, false},
 		{"error", errBoom, failed, again, errBoom, false},
-		{"ErrShutdown", fmt.Errorf("closing: %w", stage.ErrShutdown), quiet, quiet, nil, false},
+		{"ErrShutdown", fmt.Errorf("closing: %w", stage.ErrShutdown), failed, failed, stage.ErrShutdown, false},
 		{"a Canceled that is not its own", context.Canceled, failed, again, context.Canceled, false},
 		{"panic", acting{func() error { panic(errBoom) }}, failed, again, errBoom, false},
 		{"panic nil", acting{func() error { panic(nil) }}, failed, again, new(runtime.PanicNilError), false},
@@ -210,7 +210,7 @@ func TestSupervisorStopChild(t *testing.T) {
 				return errBoom // not restarted in spite of it
 			case 4:
 				time.Sleep(time.Minute) // takes its time
-				return err
+				panic(err)
 			default:
 				return err
 			}

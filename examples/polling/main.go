@@ -58,7 +58,7 @@ func (t *table) close() {
 	t.closed = true
 }
 
-// run fills a table three times, for each kind of producer.
+// run fills a table twice, and closes it, for each kind of producer.
 func run(ctx context.Context, w io.Writer) error {
 	fmt.Fprintln(w, "Retry and Wake:")
 	woken := &table{w: w, began: time.Now()}

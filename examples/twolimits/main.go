@@ -110,14 +110,20 @@ func main() {
 
 // run runs the pipeline to its end. When ctx ends, it begins no more albums, and gives those in progress a while.
 func run(ctx context.Context, pipeline *stage.Pipeline) error {
+	running, abort := context.WithCancel(context.WithoutCancel(ctx)) // the end of Run's context aborts
+	defer abort()
 	ended := make(chan error, 1)
-	go func() { ended <- pipeline.Run(context.WithoutCancel(ctx)) }() // the end of Run's context would abort
+	go func() { ended <- pipeline.Run(running) }() // ends with the pipeline
 	select {
 	case err := <-ended:
 		return err
 	case <-ctx.Done():
 	}
-	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	deadline, cancel := context.WithTimeout(running, 10*time.Second)
 	defer cancel()
-	return errors.Join(pipeline.Stop(deadline), <-ended)
+	err := pipeline.Stop(deadline)
+	if err != nil { // it has aborted, or Run has not come as far as to be stopped
+		abort()
+	}
+	return errors.Join(err, <-ended)
 }
