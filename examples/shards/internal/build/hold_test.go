@@ -285,7 +285,7 @@ func TestMemoryDoesNotGrowWithStreamedBodies(t *testing.T) {
 
 	bodies := 10
 	if testing.Short() {
-		bodies = 3
+		bodies = 5 // half of the budget is one
 	}
 	budget := int64(bodies) << 20 * 2 / 5
 	parts := build(newHuge(bodies, 1), Options{Hold: HoldStream, Budget: budget})
