@@ -310,7 +310,11 @@ func TestStopOfASourceThatWaits(t *testing.T) {
 		require.Len(t, stopped.Stuck, 1)
 		require.Equal(t, "poller", stopped.Stuck[0].Stage)
 		require.Error(t, run.wait(t))
-		require.Len(t, c.events(), 15)
+		got := c.events()
+		require.Equal(t, make([]int, 15), got[:15])
+		if len(got) > 15 { // the source saw its context end, and the sink had not been aborted yet
+			require.Equal(t, []int{1, 2}, got[15:])
+		}
 		closed(t, pipeline)
 	})
 }
