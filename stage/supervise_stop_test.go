@@ -121,6 +121,46 @@ func TestSupervisorStopOfAQueueThatHasLostItsConsumer(t *testing.T) {
 	})
 }
 
+// A member shuts down in the first start. The others have not begun: they end with that, and not as if all were done.
+func TestSupervisorStartOfAMemberThatIsShutDown(t *testing.T) {
+	for name, keep := range map[string]func(queue, sink stage.Stage) stage.Stage{
+		"a pipeline": func(queue, sink stage.Stage) stage.Stage { return stage.NewPipeline(queue, sink) },
+		"a supervisor": func(queue, sink stage.Stage) stage.Stage {
+			sup := stage.NewSupervisor(quiet)
+			sup.Add(queue)
+			sup.Add(sink)
+			return sup
+		},
+		"a pipeline in a supervisor": func(queue, sink stage.Stage) stage.Stage {
+			sup := stage.NewSupervisor(quiet)
+			sup.Add(queue)
+			sup.Add(stage.NewPipeline(sink))
+			return sup
+		},
+		"a supervisor in a supervisor": func(queue, sink stage.Stage) stage.Stage {
+			inner, sup := stage.NewSupervisor(quiet), stage.NewSupervisor(quiet)
+			inner.Add(sink)
+			sup.Add(queue)
+			sup.Add(inner)
+			return sup
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				queue := stage.NewQueue[int](10)
+				sink := newSink(0, stage.OnInit(func(context.Context) error { return stage.ErrShutdown }))
+				sink.SubscribeTo(queue)
+				require.NoError(t, queue.TryPush(1, 2))
+				run := start(t.Context(), keep(queue, sink))
+				require.ErrorIs(t, run.wait(t), stage.ErrShutdown)
+				require.ErrorIs(t, queue.Stats().Err, stage.ErrShutdown)
+				require.EqualValues(t, 2, queue.Stats().Output.Lost)
+				closed(t, queue, sink)
+			})
+		})
+	}
+}
+
 // B36: Stop during a pause returns at once.
 func TestSupervisorStopDuringAPause(t *testing.T) {
 	for _, strategy := range []stage.Strategy{stage.RestForOne, stage.OneForOne, stage.OneForAll} {

@@ -197,7 +197,11 @@ func (r *supervision) initialize(turn func()) error {
 	for _, s := range r.runs() {
 		if err := s.initialize(turn); err != nil {
 			<-s.done
-			r.fail(s.end())
+			e := s.end()
+			if e.reason == nil { // it was shut down before its start was over: no normal end for the others
+				e = &ending{reason: err}
+			}
+			r.fail(e)
 			return err
 		}
 	}
