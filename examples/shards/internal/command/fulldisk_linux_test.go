@@ -1,6 +1,7 @@
 package command
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,7 +16,7 @@ import (
 // onTmpfs is set in the process that may mount.
 const onTmpfs = "SHARDS_ON_TMPFS"
 
-// The real thing: a file system of 1 MiB that is full, and then is made larger. It needs a mount, which a process in name
+// The real thing: a file system with room for half of the shards, which then is made larger. It needs a mount, which a process in name
 // spaces of its own may make where the system allows that.
 func TestAFullFileSystem(t *testing.T) {
 	if os.Getenv(onTmpfs) == "" {
@@ -37,7 +38,12 @@ func TestAFullFileSystem(t *testing.T) {
 	}
 	root, out := folders(t)
 	require.NoError(t, os.MkdirAll(out, 0o777))
-	if err := syscall.Mount("tmpfs", out, "tmpfs", 0, "size=1m"); err != nil {
+	k := newKilled(t)
+	room := 0
+	for _, content := range k.want {
+		room += len(content) / 2
+	}
+	if err := syscall.Mount("tmpfs", out, "tmpfs", 0, fmt.Sprintf("size=%d", room)); err != nil {
 		t.Skip("cannot mount")
 	}
 	defer syscall.Unmount(out, 0)
@@ -45,7 +51,6 @@ func TestAFullFileSystem(t *testing.T) {
 	args := []string{"build", "-root", root, "-out", out, "-latency", "0", "-json"}
 	code, _, stderr := shards(t, args...)
 	require.Zero(t, code, stderr)
-	k := newKilled(t) // its shards together are larger than 1 MiB
 	args[2] = k.root
 	code, stdout, stderr := shards(t, args...)
 	require.Equal(t, exitFailed, code, stderr)
