@@ -9,7 +9,7 @@ var charging = map[string]bool{"manual": true, "manual-supervised": true, "budge
 // piece holds its bytes, and waits for nothing but the store and its owner.
 
 // stale returns the source of stale shards for builder i, charged to the budget of shards if there is one.
-func (b *Build) stale(i int) stage.Source[*job] {
+func (b *shared) stale(i int) stage.Source[*job] {
 	if b.shards == nil {
 		return b.source.to(i)
 	}
@@ -17,7 +17,7 @@ func (b *Build) stale(i int) stage.Source[*job] {
 }
 
 // charged returns a source of pieces, charged to the budget of what is in transit if there is one.
-func (b *Build) charged(pieces stage.Source[*piece]) stage.Source[*piece] {
+func (b *shared) charged(pieces stage.Source[*piece]) stage.Source[*piece] {
 	if b.transit == nil {
 		return pieces
 	}
@@ -25,7 +25,7 @@ func (b *Build) charged(pieces stage.Source[*piece]) stage.Source[*piece] {
 }
 
 // correct returns what corrects the weight of the one piece that a worker has from a source of pieces; nil without budget.
-func (b *Build) correct(from *stage.Subscription) func(int64) error {
+func (b *shared) correct(from *stage.Subscription) func(int64) error {
 	if b.transit == nil {
 		return nil
 	}
@@ -33,7 +33,7 @@ func (b *Build) correct(from *stage.Subscription) func(int64) error {
 }
 
 // grows returns what tells the budget of shards how large the one shard of a builder has become; nil without budget.
-func (b *Build) grows(from *stage.Subscription) func(int64) error {
+func (b *shared) grows(from *stage.Subscription) func(int64) error {
 	if b.shards == nil {
 		return nil
 	}

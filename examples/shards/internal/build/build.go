@@ -9,34 +9,26 @@ import (
 )
 
 // Build is one build: a pipeline of some design over some work. It is a [stage.Stage].
+//
+// It names no typed stage, nor a type that does: what those are made of would be compiled anew in every package that imports
+// this one.
 type Build struct {
 	*stage.Pipeline
 	Options Options
 	Work    Work
 	Meter   *Meter
 
-	source   *source
-	troubles troubles
-
-	transit, shards *stage.Budget // nil without Options.Budget
-
-	mu   sync.Mutex
-	open map[*job]struct{} // guarded by mu: shards begun and not ended
+	troubles *troubles
+	abandon  func() // see shared.abandon
 }
 
 // New wires a build. It returns the error of [Options.Check].
 func New(work Work, meter *Meter, options Options) (*Build, error) {
-	if err := options.Check(); err != nil {
+	b, err := newShared(work, meter, options)
+	if err != nil {
 		return nil, err
 	}
-	b := &Build{Options: options, Work: work, Meter: meter, open: map[*job]struct{}{}}
-	b.troubles.watch = options.Watch
-	b.source = newSource(b)
-	if options.Budget > 0 {
-		b.transit, b.shards = stage.NewBudget(options.Budget/2), stage.NewBudget(options.Budget/2)
-	}
-	b.Pipeline = stage.NewPipeline(b.wire()...)
-	return b, nil
+	return b.build(), nil
 }
 
 // Run runs the build until nothing is stale (never, when watching), it was stopped, or ctx ends. Shards that failed are no
@@ -50,4 +42,38 @@ func (b *Build) Run(ctx context.Context) error {
 		b.abandon()
 	}
 	return err
+}
+
+// shared is what the stages of a build share, whatever the design.
+type shared struct {
+	Options Options
+	Work    Work
+	Meter   *Meter
+
+	source   *source
+	troubles troubles
+
+	transit, shards *stage.Budget // nil without Options.Budget
+
+	mu   sync.Mutex
+	open map[*job]struct{} // guarded by mu: shards begun and not ended
+}
+
+// newShared makes it; no stage is wired but the source.
+func newShared(work Work, meter *Meter, options Options) (*shared, error) {
+	if err := options.Check(); err != nil {
+		return nil, err
+	}
+	b := &shared{Options: options, Work: work, Meter: meter, open: map[*job]struct{}{}}
+	b.troubles.watch = options.Watch
+	b.source = newSource(b)
+	if options.Budget > 0 {
+		b.transit, b.shards = stage.NewBudget(options.Budget/2), stage.NewBudget(options.Budget/2)
+	}
+	return b, nil
+}
+
+// build wires the design.
+func (b *shared) build() *Build {
+	return &Build{Pipeline: stage.NewPipeline(b.wire()...), Options: b.Options, Work: b.Work, Meter: b.Meter, troubles: &b.troubles, abandon: b.abandon}
 }

@@ -18,7 +18,7 @@ import (
 // The compiler makes pieces of whatever is stale; workers add what they fetched; an aggregator owns the shards of its
 // partition, and persists each when all its pieces have come. Nothing goes back, so nobody knows how many shards are in
 // progress, and pieces are worked on in the order in which they were made.
-func (b *Build) aggregator() []stage.Stage {
+func (b *shared) aggregator() []stage.Stage {
 	b.source.whole = true
 	compiler := stage.NewProducerConsumer(b.compile, stage.Name("compiler"))
 	compiler.SubscribeTo(b.source.stage)
@@ -28,12 +28,12 @@ func (b *Build) aggregator() []stage.Stage {
 	for i := range partitions {
 		partitions[i] = i
 	}
-	partition := func(o outcome) int {
+	partition := func(p *piece) int {
 		h := fnv.New32a()
-		_, _ = h.Write([]byte(o.piece.job.task.Shard))
+		_, _ = h.Write([]byte(p.job.task.Shard))
 		return int(h.Sum32() % uint32(len(partitions)))
 	}
-	var aggregators []*stage.Consumer[outcome]
+	var aggregators []*stage.Consumer[*piece]
 	for i := range partitions {
 		a := &aggregation{b: b, jobs: map[*job]struct{}{}}
 		c := stage.ForEach(a.take, stage.Name(fmt.Sprintf("aggregator %d", i+1)))
@@ -42,16 +42,15 @@ func (b *Build) aggregator() []stage.Stage {
 	}
 	for i := range b.Options.Snapshots {
 		var conn connection
-		w := stage.NewProducerConsumer(func(ctx context.Context, pieces []*piece, _ *stage.Subscription) ([]outcome, error) {
-			var out []outcome
+		w := stage.NewProducerConsumer(func(ctx context.Context, pieces []*piece, _ *stage.Subscription) ([]*piece, error) {
 			for _, p := range pieces {
 				result, err := b.fetch(ctx, p, &conn)
 				if ctx.Err() != nil {
 					return nil, context.Cause(ctx)
 				}
-				out = append(out, outcome{p, result, err})
+				p.result, p.err = result, err
 			}
-			return out, nil
+			return pieces, nil
 		}, stage.Name(fmt.Sprintf("worker %d", i+1)))
 		w.DispatchWith(stage.PartitionBy(partition, partitions...))
 		w.SubscribeTo(compiler, stage.MaxDemand(b.Options.WorkerMax), stage.MinDemand(b.Options.WorkerMin))
@@ -63,15 +62,8 @@ func (b *Build) aggregator() []stage.Stage {
 	return append(stages, stage.All(aggregators...)...)
 }
 
-// outcome is a piece that was worked on.
-type outcome struct {
-	piece  *piece
-	result Result
-	err    error
-}
-
 // compile begins shards and returns all their pieces.
-func (b *Build) compile(ctx context.Context, jobs []*job, _ *stage.Subscription) ([]*piece, error) {
+func (b *shared) compile(ctx context.Context, jobs []*job, _ *stage.Subscription) ([]*piece, error) {
 	var pieces []*piece
 	for _, j := range jobs {
 		its := b.begin(ctx, j)
@@ -87,18 +79,20 @@ func (b *Build) compile(ctx context.Context, jobs []*job, _ *stage.Subscription)
 
 // aggregation owns the shards of one partition.
 type aggregation struct {
-	b    *Build
+	b    *shared
 	jobs map[*job]struct{} // of which something has come, and not all; owned by the stage goroutine
 }
 
-// take takes one outcome, and persists the shard if it is its last.
-func (a *aggregation) take(ctx context.Context, o outcome) error {
-	j := o.piece.job
+// take takes what came of one piece, and persists the shard if it is its last. The piece may live as long as others of its batch,
+// so it lets go of the result.
+func (a *aggregation) take(ctx context.Context, p *piece) error {
+	j, result := p.job, p.result
+	p.result = nil
 	a.jobs[j] = struct{}{}
-	if err := a.b.answered(o.piece, o.result, o.err); err != nil {
+	if err := a.b.answered(p, result, p.err); err != nil {
 		return err
 	}
-	a.b.Meter.slotFreed(o.piece, o.err)
+	a.b.Meter.slotFreed(p, p.err)
 	if j.left > 0 {
 		return nil
 	}

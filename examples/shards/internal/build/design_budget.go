@@ -3,7 +3,7 @@ package build
 import "github.com/go-genstage/genstage/stage"
 
 // budget is manualSupervised with a limit in bytes in place of a count: as many children as their snapshots' bytes allow.
-func (b *Build) budget() []stage.Stage {
+func (b *shared) budget() []stage.Stage {
 	builders := b.owners()
 	slots := merge(builders)
 	children := b.supervisor()

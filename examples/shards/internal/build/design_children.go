@@ -8,7 +8,7 @@ import (
 
 // children has each builder start a child for each of its pieces, and wait for them: a small pipeline within the callback.
 // What bounds the pieces in flight is the length of the shards, unless K is a limit that all builders share.
-func (b *Build) children() []stage.Stage {
+func (b *shared) children() []stage.Stage {
 	var shared *stage.Budget
 	if b.Options.K > 0 {
 		shared = stage.NewBudget(int64(b.Options.K))

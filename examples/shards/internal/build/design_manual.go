@@ -19,7 +19,7 @@ import (
 //
 // With Direct each worker subscribes to each builder instead: N pieces are bound to every worker, one by each builder. With
 // Automatic the builders ask by themselves: as soon as their callback has returned, which is too early.
-func (b *Build) manual() []stage.Stage {
+func (b *shared) manual() []stage.Stage {
 	builders := b.owners()
 	workers := b.workers()
 	stages := append([]stage.Stage{b.source.stage}, stage.All(builders...)...)
@@ -39,7 +39,7 @@ func (b *Build) manual() []stage.Stage {
 }
 
 // owners makes the builders, each of which owns one shard at a time.
-func (b *Build) owners() []*stage.ProducerConsumer[*job, *piece] {
+func (b *shared) owners() []*stage.ProducerConsumer[*job, *piece] {
 	builders := make([]*stage.ProducerConsumer[*job, *piece], b.Options.Builders)
 	for i := range builders {
 		name := stage.Name(fmt.Sprintf("builder %d", i+1))
@@ -58,7 +58,7 @@ func (b *Build) owners() []*stage.ProducerConsumer[*job, *piece] {
 // own begins a shard and returns its pieces. It is held until it is persisted or has failed, and only then asks for the next.
 // Results come home by a call into the builder's stage. The last of them does not persist, as its slot is held until the call
 // returns, but tells the stage to.
-func (b *Build) own(ctx context.Context, jobs []*job, from *stage.Subscription) ([]*piece, error) {
+func (b *shared) own(ctx context.Context, jobs []*job, from *stage.Subscription) ([]*piece, error) {
 	if err := from.Hold(len(jobs)); err != nil {
 		return nil, err
 	}

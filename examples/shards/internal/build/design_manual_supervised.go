@@ -4,7 +4,7 @@ import "github.com/go-genstage/genstage/stage"
 
 // manualSupervised is manual with one consumer supervisor in place of the workers: a goroutine for each piece, at most M at
 // once. Min demand is 0, so that each child that ends makes room for the next piece.
-func (b *Build) manualSupervised() []stage.Stage {
+func (b *shared) manualSupervised() []stage.Stage {
 	builders := b.owners()
 	slots := merge(builders)
 	children := b.supervisor()

@@ -7,4 +7,4 @@ import (
 )
 
 // naive is one builder with a task for each piece: one shard at a time, and all of that at once.
-func (b *Build) naive() []stage.Stage { return b.tasksOf(1, math.MaxInt) }
+func (b *shared) naive() []stage.Stage { return b.tasksOf(1, math.MaxInt) }

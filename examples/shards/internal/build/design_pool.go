@@ -15,7 +15,7 @@ import (
 //
 // A builder is a consumer that waits in its callback until its shard is persisted, so automatic demand of 1 is right. The
 // workers' demand ends at the queue: what a builder pushes is ordered there, first come, first served.
-func (b *Build) pool() []stage.Stage {
+func (b *shared) pool() []stage.Stage {
 	builders, queue := b.pushers()
 	workers := b.workers()
 	for _, w := range workers {
@@ -27,7 +27,7 @@ func (b *Build) pool() []stage.Stage {
 
 // pushers makes the builders and the queue that they push their pieces into, one by one, so that builders that wait for room
 // take turns.
-func (b *Build) pushers() ([]*stage.Consumer[*job], *stage.Queue[*piece]) {
+func (b *shared) pushers() ([]*stage.Consumer[*job], *stage.Queue[*piece]) {
 	queue := stage.NewQueue[*piece](b.Options.Queue, stage.Name("queue"))
 	builders := b.builders(b.Options.Builders, func(ctx context.Context, j *job) error {
 		return b.gather(ctx, j, func(ctx context.Context, pieces []*piece) error {
@@ -44,7 +44,7 @@ func (b *Build) pushers() ([]*stage.Consumer[*job], *stage.Queue[*piece]) {
 }
 
 // builders makes n consumers that build one shard after the other in their callback.
-func (b *Build) builders(n int, build func(context.Context, *job) error) []*stage.Consumer[*job] {
+func (b *shared) builders(n int, build func(context.Context, *job) error) []*stage.Consumer[*job] {
 	builders := make([]*stage.Consumer[*job], n)
 	for i := range builders {
 		builders[i] = stage.NewConsumer(func(ctx context.Context, jobs []*job, from *stage.Subscription) error {

@@ -3,7 +3,7 @@ package build
 import "github.com/go-genstage/genstage/stage"
 
 // poolSupervised is pool with one consumer supervisor in place of the workers.
-func (b *Build) poolSupervised() []stage.Stage {
+func (b *shared) poolSupervised() []stage.Stage {
 	builders, queue := b.pushers()
 	children := b.supervisor()
 	children.SubscribeTo(b.charged(queue), stage.MaxDemand(b.Options.Snapshots), stage.MinDemand(0))

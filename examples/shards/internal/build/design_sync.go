@@ -7,7 +7,7 @@ import (
 )
 
 // sync has consumers build their shards alone: fetch a piece, ingest it, fetch the next.
-func (b *Build) sync() []stage.Stage {
+func (b *shared) sync() []stage.Stage {
 	consumers := b.builders(b.Options.Consumers, func(ctx context.Context, j *job) error {
 		j.call = func(ctx context.Context, fn func(context.Context) error) error { return fn(ctx) }
 		var conn connection

@@ -7,13 +7,13 @@ import (
 )
 
 // tasks has each builder run K tasks within its callback: N × K of them in all, and K for a shard that is alone.
-func (b *Build) tasks() []stage.Stage { return b.tasksOf(b.Options.Builders, b.Options.K) }
+func (b *shared) tasks() []stage.Stage { return b.tasksOf(b.Options.Builders, b.Options.K) }
 
 // limited is one builder with M tasks: one shard at a time.
-func (b *Build) limited() []stage.Stage { return b.tasksOf(1, b.Options.Snapshots) }
+func (b *shared) limited() []stage.Stage { return b.tasksOf(1, b.Options.Snapshots) }
 
 // tasksOf is n builders with up to k tasks each.
-func (b *Build) tasksOf(n, k int) []stage.Stage {
+func (b *shared) tasksOf(n, k int) []stage.Stage {
 	builders := b.builders(n, func(ctx context.Context, j *job) error {
 		return b.gather(ctx, j, func(ctx context.Context, pieces []*piece) error {
 			return b.inParallel(ctx, k, pieces)

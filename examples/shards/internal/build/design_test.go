@@ -158,14 +158,16 @@ func TestAbortEndsEveryDesign(t *testing.T) {
 // Pieces that no aggregator ever gets are noticed, when some of their shard have come.
 func TestAggregatorNoticesLostPieces(t *testing.T) {
 	w := &invented{meter: NewMeter(nil), shards: many(1, 3)}
-	b, err := New(w, w.meter, Options{Design: "aggregator"})
+	b, err := newShared(w, w.meter, Options{Design: "aggregator"})
 	require.NoError(t, err)
 	task, err := w.Plan(t.Context(), "s000")
 	require.NoError(t, err)
 	pieces, err := b.compile(t.Context(), []*job{{task: task}}, nil)
 	require.NoError(t, err)
 	a := &aggregation{b: b, jobs: map[*job]struct{}{}}
-	require.NoError(t, a.take(t.Context(), outcome{piece: pieces[1], result: fakeResult(1)}))
+	pieces[1].result = fakeResult(1)
+	require.NoError(t, a.take(t.Context(), pieces[1]))
+	require.Nil(t, pieces[1].result, "its batch may keep the piece alive")
 	require.ErrorIs(t, a.complete(t.Context()), stage.ErrDone)
 	r := w.meter.Report("")
 	require.Equal(t, 1, r.ShardsFailed)

@@ -6,23 +6,23 @@ import "github.com/go-genstage/genstage/stage"
 type design struct {
 	name  string
 	shows string // in a few words
-	wire  func(*Build) []stage.Stage
+	wire  func(*shared) []stage.Stage
 }
 
 // designs returns all of them, each from a file of its own.
 func designs() []design {
 	return []design{
-		{"manual", "both limits are kept full; right only with manual ask", (*Build).manual},
-		{"manual-supervised", "the same with a goroutine for each piece, and a connection for each", (*Build).manualSupervised},
-		{"budget", "the same with a limit in bytes in place of a count", (*Build).budget},
-		{"pool", "builders wait in their callback, a queue joins two pipelines; a long one makes newcomers wait", (*Build).pool},
-		{"pool-supervised", "the same with a goroutine for each piece", (*Build).poolSupervised},
-		{"aggregator", "one direction, nothing goes back; nothing bounds the shards in progress", (*Build).aggregator},
-		{"children", "builders start a child for each piece; no bound unless a limit is shared", (*Build).children},
-		{"tasks", "builders run k tasks each: starve the large shard, or break the bound", (*Build).tasks},
-		{"sync", "consumers build alone: fine for many shards, slow for a large one", (*Build).sync},
-		{"limited", "one shard at a time, so many pieces at once", (*Build).limited},
-		{"naive", "one shard at a time, all its pieces at once", (*Build).naive},
+		{"manual", "both limits are kept full; right only with manual ask", (*shared).manual},
+		{"manual-supervised", "the same with a goroutine for each piece, and a connection for each", (*shared).manualSupervised},
+		{"budget", "the same with a limit in bytes in place of a count", (*shared).budget},
+		{"pool", "builders wait in their callback, a queue joins two pipelines; a long one makes newcomers wait", (*shared).pool},
+		{"pool-supervised", "the same with a goroutine for each piece", (*shared).poolSupervised},
+		{"aggregator", "one direction, nothing goes back; nothing bounds the shards in progress", (*shared).aggregator},
+		{"children", "builders start a child for each piece; no bound unless a limit is shared", (*shared).children},
+		{"tasks", "builders run k tasks each: starve the large shard, or break the bound", (*shared).tasks},
+		{"sync", "consumers build alone: fine for many shards, slow for a large one", (*shared).sync},
+		{"limited", "one shard at a time, so many pieces at once", (*shared).limited},
+		{"naive", "one shard at a time, all its pieces at once", (*shared).naive},
 	}
 }
 
@@ -46,7 +46,7 @@ func Shows(name string) string {
 }
 
 // wire returns the stages of the design that the options name.
-func (b *Build) wire() []stage.Stage {
+func (b *shared) wire() []stage.Stage {
 	for _, d := range designs() {
 		if d.name == b.Options.Design {
 			return d.wire(b)

@@ -13,7 +13,7 @@ import (
 // subTask is what is done with a piece, whatever the design: it is fetched, with retries, and the answer told to the owner of
 // its shard. The slot is held until the owner has taken it. An error ends the run; what went wrong with the piece is the
 // owner's.
-func (b *Build) subTask(ctx context.Context, p *piece, conn *connection) error {
+func (b *shared) subTask(ctx context.Context, p *piece, conn *connection) error {
 	result, err := b.fetch(ctx, p, conn)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -33,7 +33,7 @@ type connection struct {
 }
 
 // connect makes a connection, unless there is one.
-func (b *Build) connect(ctx context.Context, conn *connection) {
+func (b *shared) connect(ctx context.Context, conn *connection) {
 	if conn.open {
 		return
 	}
@@ -52,7 +52,7 @@ var errGivenUp = errors.New("not begun: the shard has failed")
 
 // fetch takes a slot, and tries until it has a result or no try is left. Whatever goes wrong in a try is an error of this
 // piece, so that no stage ends by a bad snapshot.
-func (b *Build) fetch(ctx context.Context, p *piece, conn *connection) (Result, error) {
+func (b *shared) fetch(ctx context.Context, p *piece, conn *connection) (Result, error) {
 	if p.job.given.Load() {
 		return nil, errGivenUp
 	}
@@ -81,7 +81,7 @@ func (b *Build) fetch(ctx context.Context, p *piece, conn *connection) (Result, 
 }
 
 // timeout returns how long one try of a piece may take, 0 for no limit.
-func (b *Build) timeout(p *piece) time.Duration {
+func (b *shared) timeout(p *piece) time.Duration {
 	d := b.Options.Timeout
 	if sizes := p.job.task.Sizes; d > 0 && sizes != nil {
 		d += time.Duration(float64(sizes[p.snapshot]) / float64(b.Options.MinRate) * float64(time.Second))
@@ -93,7 +93,7 @@ func (b *Build) timeout(p *piece) time.Duration {
 // called on. It returns when that has ended; -timeout bounds it as far as Fetch minds its context.
 //
 // What the owner takes for the parts that it is handed is not the store's, and does not count.
-func (b *Build) try(ctx context.Context, p *piece, hand func(Result) error) (Result, error) {
+func (b *shared) try(ctx context.Context, p *piece, hand func(Result) error) (Result, error) {
 	ctx, deadline, end := withDeadline(ctx, b.timeout(p))
 	defer end()
 	timed := hand

@@ -8,7 +8,7 @@ import (
 // gather builds a shard within one callback: hand gets the pieces on a goroutine of its own and returns when all are
 // handed out, or done; the callback takes the answers until all have come, and persists. As it is busy all the time, answers
 // come over a channel: a call into the stage would wait for its own callback.
-func (b *Build) gather(ctx context.Context, j *job, hand func(context.Context, []*piece) error) error {
+func (b *shared) gather(ctx context.Context, j *job, hand func(context.Context, []*piece) error) error {
 	type call struct {
 		fn   func(context.Context) error
 		done chan error
@@ -51,7 +51,7 @@ func (b *Build) gather(ctx context.Context, j *job, hand func(context.Context, [
 }
 
 // inParallel does the sub-tasks of pieces with k goroutines, each of which has a connection, and returns when all are done.
-func (b *Build) inParallel(ctx context.Context, k int, pieces []*piece) error {
+func (b *shared) inParallel(ctx context.Context, k int, pieces []*piece) error {
 	next := make(chan *piece, len(pieces))
 	for _, p := range pieces {
 		next <- p

@@ -21,7 +21,7 @@ const (
 const PartBytes = 64 << 10
 
 // weight is what a piece weighs before anything of it is known but its listing.
-func (b *Build) weight(p *piece) int64 {
+func (b *shared) weight(p *piece) int64 {
 	size := int64(1)
 	if sizes := p.job.task.Sizes; sizes != nil {
 		size = sizes[p.snapshot]
@@ -34,7 +34,7 @@ func (b *Build) weight(p *piece) int64 {
 
 // hand returns what gives the owner the parts of a piece; nil if it takes all of it at once. It is called with the context
 // of the run, not of a try: how long the owner takes is no fault of the store.
-func (b *Build) hand(ctx context.Context, p *piece, conn *connection) func(Result) error {
+func (b *shared) hand(ctx context.Context, p *piece, conn *connection) func(Result) error {
 	if b.Options.Hold != HoldStream {
 		return nil
 	}
@@ -52,7 +52,7 @@ func (b *Build) hand(ctx context.Context, p *piece, conn *connection) func(Resul
 }
 
 // took takes a part, on the goroutine of the owner. If that cannot, the shard has failed.
-func (b *Build) took(p *piece, part Result) error {
+func (b *shared) took(p *piece, part Result) error {
 	j := p.job
 	if j.err != nil {
 		b.Work.Discard(part)
@@ -66,7 +66,7 @@ func (b *Build) took(p *piece, part Result) error {
 }
 
 // ingest calls what gives the owner of a shard something, and notes how long that takes and what the shard holds then.
-func (b *Build) ingest(j *job, give func() error) error {
+func (b *shared) ingest(j *job, give func() error) error {
 	done := b.Meter.ownerBusy()
 	err := give()
 	done()
@@ -77,7 +77,7 @@ func (b *Build) ingest(j *job, give func() error) error {
 }
 
 // dropParts makes the owner forget what it took of a piece in a try that failed.
-func (b *Build) dropParts(ctx context.Context, p *piece) error {
+func (b *shared) dropParts(ctx context.Context, p *piece) error {
 	if b.Options.Hold != HoldStream {
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -46,20 +47,111 @@ func longStore() *storetest.Store {
 	return st
 }
 
+// noted is Files that counts the values which owners are given, compressed or not.
+type noted struct {
+	Files
+	compressed, plain atomic.Int64
+}
+
+func (w *noted) Begin(ctx context.Context, task *Task) (Owner, error) {
+	owner, err := w.Files.Begin(ctx, task)
+	return notedOwner{owner, w}, err
+}
+
+type notedOwner struct {
+	Owner
+	w *noted
+}
+
+func (o notedOwner) note(r Result) {
+	o.w.compressed.Add(int64(len(r.(*fetched).values)))
+	o.w.plain.Add(int64(len(r.(*fetched).plain)))
+}
+
+func (o notedOwner) Take(i int, r Result) error {
+	o.note(r)
+	return o.Owner.Take(i, r)
+}
+
+func (o notedOwner) Ingest(i int, r Result) error {
+	o.note(r)
+	return o.Owner.Ingest(i, r)
+}
+
 // with is pass with the choice who compresses.
 func with(t *testing.T, st *storetest.Store, by CompressBy, o Options) (p passed) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		d, meter := &disk.Model{}, NewMeter(nil)
-		b, err := New(&Files{Store: st, Out: d, Want: shardfile.Wanted{Schema: 1}, Meter: meter, Compress: by}, meter, o)
+		work := &noted{Files: Files{Store: st, Out: d, Want: shardfile.Wanted{Schema: 1}, Meter: meter, Compress: by}}
+		b, err := New(work, meter, o)
 		require.NoError(t, err)
 		require.NoError(t, b.Run(t.Context()))
 		checkLedger(t, b.Stats())
+		if by == ByOwner {
+			require.Zero(t, work.compressed.Load(), "owners do it")
+			require.Positive(t, work.plain.Load())
+		} else {
+			require.Zero(t, work.plain.Load(), "workers have done it")
+			require.Positive(t, work.compressed.Load())
+		}
 		require.Zero(t, meter.transit, "all was ingested or discarded")
 		p.Report = meter.Report("")
 		p.files, _ = shardFiles(t, d)
 	})
 	return p
+}
+
+// What a piece weighs before it is read: all of it or a part, as far as the listing tells.
+func TestWhatAPieceWeighs(t *testing.T) {
+	for hold, want := range map[Hold][]int64{HoldBody: {1, 500, 1 << 40}, HoldStream: {1, 500, PartBytes}} {
+		b := &shared{Options: Options{Hold: hold}}
+		task := &Task{Sizes: []int64{1, 500, 1 << 40}}
+		for i := range task.Sizes {
+			require.Equal(t, want[i], b.weight(&piece{job: &job{task: task}, snapshot: i}), hold)
+		}
+		require.EqualValues(t, 1, b.weight(&piece{job: &job{task: &Task{}}}), "of unknown size")
+	}
+}
+
+// A body that is held weighs what it turned out to be, from before its owner takes it.
+func TestABodyWeighsWhatWasRead(t *testing.T) {
+	for hold, want := range map[Hold][]string{HoldBody: {"weighs 1", "owner's"}, HoldStream: {"owner's"}} {
+		synctest.Test(t, func(t *testing.T) {
+			b, err := newShared(&invented{meter: NewMeter(nil), shards: many(1, 1)}, NewMeter(nil), Options{Hold: hold})
+			require.NoError(t, err)
+			task, err := b.Work.Plan(t.Context(), "s000")
+			require.NoError(t, err)
+			task.Sizes = []int64{5} // a guess, of one that is compressed
+			var happened []string
+			j := &job{task: task, call: func(ctx context.Context, fn func(context.Context) error) error {
+				happened = append(happened, "owner's")
+				return fn(ctx)
+			}}
+			weighs := func(n int64) error { happened = append(happened, fmt.Sprint("weighs ", n)); return nil }
+			require.NoError(t, b.subTask(t.Context(), b.begin(t.Context(), j)[0], &connection{weighs: weighs}))
+			require.Equal(t, want, happened, hold)
+		})
+	}
+}
+
+// A part that is one large value weighs what it is until the owner has taken it, and then a part again.
+func TestALargePartWeighsWhatItIs(t *testing.T) {
+	b := &shared{Options: Options{Hold: HoldStream}, Work: &invented{}, Meter: NewMeter(nil)}
+	var weighed []int64
+	conn := &connection{weighs: func(n int64) error { weighed = append(weighed, n); return nil }}
+	j := &job{task: &Task{Sizes: []int64{1 << 30}, Snapshots: []string{"w"}}, owner: &inventedOwner{}}
+	j.call = func(ctx context.Context, fn func(context.Context) error) error {
+		weighed = append(weighed, -1) // the owner's turn
+		return fn(ctx)
+	}
+	j.owner.(*inventedOwner).shard = &inventedShard{}
+	hand := b.hand(t.Context(), &piece{job: j}, conn)
+	require.NoError(t, hand(&fetched{raw: 5 * PartBytes}))
+	require.Equal(t, []int64{5 * PartBytes, -1, PartBytes}, weighed)
+	weighed = nil
+	require.NoError(t, hand(&fetched{raw: PartBytes}))
+	require.Equal(t, []int64{-1}, weighed, "what it weighs already")
 }
 
 // Whoever compresses, and whether bodies are held or streamed: the same bytes, by every design.

@@ -35,12 +35,16 @@ type piece struct {
 	job      *job
 	snapshot int
 	inSlot   bool // guarded by the meter
+
+	// aggregator: what came of it; written by its worker, then owned by its aggregator
+	result Result
+	err    error
 }
 
 func (p *piece) name() string { return p.job.task.Snapshots[p.snapshot] }
 
 // begin opens a shard and returns its pieces; none if it needs none or cannot be opened, and is only to be ended.
-func (b *Build) begin(ctx context.Context, j *job) []*piece {
+func (b *shared) begin(ctx context.Context, j *job) []*piece {
 	b.Meter.shardTaken(j.task)
 	b.log().Info("building", "shard", j.task.Shard, "attempt", b.troubles.attempt(j.task.Shard), "missing", len(j.task.Snapshots), "reason", j.task.Reason)
 	b.mu.Lock()
@@ -60,7 +64,7 @@ func (b *Build) begin(ctx context.Context, j *job) []*piece {
 }
 
 // answered takes what became of a piece, on the goroutine of the owner.
-func (b *Build) answered(p *piece, result Result, err error) error {
+func (b *shared) answered(p *piece, result Result, err error) error {
 	j := p.job
 	if err == nil && j.err != nil {
 		b.Work.Discard(result)
@@ -87,7 +91,7 @@ func (j *job) fail(p *piece, err error) {
 }
 
 // grown notes what a shard holds of memory.
-func (b *Build) grown(j *job, bytes int64) {
+func (b *shared) grown(j *job, bytes int64) {
 	b.Meter.shardGrew(bytes - j.bytes)
 	j.bytes = bytes
 	if j.grows != nil && bytes > 0 {
@@ -97,7 +101,7 @@ func (b *Build) grown(j *job, bytes int64) {
 
 // end persists a shard whose pieces are all answered, or abandons it, and lets go of it. It returns an error only if that was
 // aborted: then the shard is neither built nor failed.
-func (b *Build) end(ctx context.Context, j *job) error {
+func (b *shared) end(ctx context.Context, j *job) error {
 	switch {
 	case j.owner == nil:
 	case j.err != nil:
@@ -120,7 +124,7 @@ func (b *Build) end(ctx context.Context, j *job) error {
 }
 
 // abandon lets go of what a run has left.
-func (b *Build) abandon() {
+func (b *shared) abandon() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for j := range b.open {

@@ -11,7 +11,7 @@ import (
 // have failed, or ctx ends.
 func BySemaphores(ctx context.Context, work Work, meter *Meter, o Options) error {
 	o.Design, o.Watch, o.Budget, o.Source = "", false, 0, SourceOptions{}
-	b, err := New(work, meter, o) // for what a job is; its stages do not run
+	b, err := newShared(work, meter, o)
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func BySemaphores(ctx context.Context, work Work, meter *Meter, o Options) error
 }
 
 // eachInSlot does the sub-tasks of pieces, each with a goroutine of its own as soon as it has a slot.
-func (b *Build) eachInSlot(ctx context.Context, slots chan struct{}, pieces []*piece) error {
+func (b *shared) eachInSlot(ctx context.Context, slots chan struct{}, pieces []*piece) error {
 	var all sync.WaitGroup
 	defer all.Wait()
 	for _, p := range pieces {

@@ -13,7 +13,7 @@ import (
 //
 // What is not read-only is owned by the source's stage goroutine.
 type source struct {
-	b     *Build
+	b     *shared
 	stage *stage.Producer[*job]
 
 	whole bool // answers with all that it finds, not with the first; set before the run
@@ -24,7 +24,7 @@ type source struct {
 	inFlight map[string]bool // given to a builder that has not told that it left its hands; whether that builder is a reserved one
 }
 
-func newSource(b *Build) *source {
+func newSource(b *shared) *source {
 	s := &source{b: b}
 	s.stage = stage.Poll(s.poll, stage.Name("stale shards"), stage.OnInit(s.init), stage.PollEvery(b.Options.Poll, 20*b.Options.Poll))
 	if b.Options.Source.ReserveSmall > 0 {

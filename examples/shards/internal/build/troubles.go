@@ -157,7 +157,7 @@ func (b *Build) Troubles() []Trouble { return b.troubles.list() }
 
 // left is called when a shard has left the hands of its owner, built or failed, whatever the design: once for each build. It
 // counts, logs, and tells the source, which may then give the shard again. Safe for concurrent use.
-func (b *Build) left(task *Task, err error) {
+func (b *shared) left(task *Task, err error) {
 	attempt := b.troubles.attempt(task.Shard)
 	switch tr := b.troubles.note(task, err); {
 	case tr == nil:
@@ -174,13 +174,13 @@ func (b *Build) left(task *Task, err error) {
 }
 
 // unusable is called by the source for a shard that it could not even look at.
-func (b *Build) unusable(task *Task, err error) {
+func (b *shared) unusable(task *Task, err error) {
 	tr := b.troubles.note(task, err)
 	b.Meter.shardFailed(task, err)
 	b.logTrouble(tr)
 }
 
-func (b *Build) logTrouble(tr *Trouble) {
+func (b *shared) logTrouble(tr *Trouble) {
 	level, args := slog.LevelError, []any{"shard", tr.Shard, "attempt", tr.Attempts}
 	if tr.State == NotReady {
 		level = slog.LevelInfo
@@ -195,7 +195,7 @@ func (b *Build) logTrouble(tr *Trouble) {
 }
 
 // log returns the logger of the options, or one that writes nothing.
-func (b *Build) log() *slog.Logger {
+func (b *shared) log() *slog.Logger {
 	if b.Options.Log == nil {
 		return slog.New(slog.DiscardHandler)
 	}

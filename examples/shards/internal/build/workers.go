@@ -8,7 +8,7 @@ import (
 )
 
 // workers makes M workers: each is a slot, and has a connection of its own.
-func (b *Build) workers() []*stage.Consumer[*piece] {
+func (b *shared) workers() []*stage.Consumer[*piece] {
 	workers := make([]*stage.Consumer[*piece], b.Options.Snapshots)
 	for i := range workers {
 		var conn connection
@@ -27,12 +27,12 @@ func (b *Build) workers() []*stage.Consumer[*piece] {
 
 // workOn subscribes a worker with its demand, by default 1 and 0: it is bound to one piece, and asks for the next when that
 // one is done.
-func (b *Build) workOn(w *stage.Consumer[*piece], pieces stage.Source[*piece]) {
+func (b *shared) workOn(w *stage.Consumer[*piece], pieces stage.Source[*piece]) {
 	w.SubscribeTo(b.charged(pieces), stage.MaxDemand(b.Options.WorkerMax), stage.MinDemand(b.Options.WorkerMin))
 }
 
 // supervisor makes the stage that starts a child for each piece, which has a connection of its own.
-func (b *Build) supervisor() *stage.ConsumerSupervisor[*piece] {
+func (b *shared) supervisor() *stage.ConsumerSupervisor[*piece] {
 	return stage.NewConsumerSupervisor(func(ctx context.Context, p *piece) error {
 		var conn connection
 		if charge := stage.ChargeFrom(ctx); charge != nil {
