@@ -75,5 +75,5 @@ func newShared(work Work, meter *Meter, options Options) (*shared, error) {
 
 // build wires the design.
 func (b *shared) build() *Build {
-	return &Build{Pipeline: stage.NewPipeline(b.wire()...), Options: b.Options, Work: b.Work, Meter: b.Meter, troubles: &b.troubles, abandon: b.abandon}
+	return &Build{Pipeline: stage.NewPipeline(b.wire()...).Named("build"), Options: b.Options, Work: b.Work, Meter: b.Meter, troubles: &b.troubles, abandon: b.abandon}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime/debug"
 	"time"
 
@@ -84,7 +85,11 @@ func (b *shared) fetch(ctx context.Context, p *piece, conn *connection) (Result,
 func (b *shared) timeout(p *piece) time.Duration {
 	d := b.Options.Timeout
 	if sizes := p.job.task.Sizes; d > 0 && sizes != nil {
-		d += time.Duration(float64(sizes[p.snapshot]) / float64(b.Options.MinRate) * float64(time.Second))
+		more := float64(sizes[p.snapshot]) / float64(b.Options.MinRate) * float64(time.Second)
+		if more >= float64(math.MaxInt64-d) {
+			return math.MaxInt64 // some centuries
+		}
+		d += time.Duration(more)
 	}
 	return d
 }

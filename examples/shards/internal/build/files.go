@@ -50,7 +50,8 @@ type detail struct {
 // List returns the shards of the store by name.
 func (f *Files) List(ctx context.Context) ([]string, error) { return f.Store.Shards(ctx) }
 
-// Plan compares a shard's file with its listing. A file that is damaged is built again from scratch.
+// Plan compares a shard's file with its listing. A file that is damaged, or of another format, is built
+// again from scratch.
 func (f *Files) Plan(ctx context.Context, shard string) (*Task, error) {
 	listing, err := f.Store.Snapshots(ctx, shard)
 	if err != nil {
@@ -120,13 +121,13 @@ func decodedSize(s store.Snapshot) int64 {
 	return max(1, s.Size)
 }
 
-// manifest returns that of a shard's file; nil if there is no file, or a damaged one.
+// manifest returns that of a shard's file; nil if there is no file, or one that is damaged or of another format.
 func (f *Files) manifest(shard string) (m *shardfile.Manifest, damage, err error) {
 	r, err := shardfile.Open(f.Out, shard)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil, nil
-	case errors.Is(err, shardfile.ErrCorrupt):
+	case errors.Is(err, shardfile.ErrCorrupt), errors.Is(err, shardfile.ErrFormat):
 		return nil, err, nil
 	case err != nil:
 		return nil, nil, err

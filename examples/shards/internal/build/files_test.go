@@ -3,9 +3,11 @@ package build
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -99,6 +101,32 @@ func (f *folder) leftovers() []string {
 		}
 	}
 	return names
+}
+
+// A file of another version of the format is built again from scratch, as a damaged one is.
+func TestAFileOfAnotherFormatIsBuiltAgain(t *testing.T) {
+	f := newFolder(t)
+	f.put("a", "w.ndjson", `{"key":"k"}`)
+	f.build(Options{})
+	name := filepath.Join(f.out, shardfile.FileName("a"))
+	want, err := os.ReadFile(name)
+	require.NoError(t, err)
+	other := bytes.Clone(want)
+	other[8]++ // its version, which has a checksum
+	binary.LittleEndian.PutUint32(other[12:], crc32.Checksum(other[:12], crc32.MakeTable(crc32.Castagnoli)))
+	require.NoError(t, os.WriteFile(name, other, 0o666))
+	dir, err := shardfile.OpenDir(f.out)
+	require.NoError(t, err)
+	defer dir.Close()
+	_, err = shardfile.Open(dir, "a")
+	require.ErrorIs(t, err, shardfile.ErrFormat)
+
+	r, _ := f.build(Options{})
+	require.Empty(t, r.Failures)
+	require.Equal(t, 1, r.SnapshotsFetched)
+	got, err := os.ReadFile(name)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
 }
 
 func TestBuildsIncrementally(t *testing.T) {

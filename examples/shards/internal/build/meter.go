@@ -33,6 +33,7 @@ type Meter struct {
 	ownerTime  time.Duration // that owners took to ingest
 	gathering  time.Duration // of all shards, from begun to complete
 	failures   []Failure
+	wanted     int // shards of the last listing, less those that nobody asked for
 	listErrors int
 	connected  int
 	shardBytes int64 // that owners hold
@@ -198,6 +199,13 @@ func (m *Meter) fail(t *Task, err error, persist time.Duration) {
 	m.totals.failed++
 	m.failures = append(m.failures, Failure{Shard: t.Shard, Error: err.Error()})
 	m.note(traceLine{Event: "shard_failed", Shard: t.Shard, Error: err.Error(), Persist: persist.Seconds()})
+}
+
+// listed is told how many shards a listing had, of those that are wanted.
+func (m *Meter) listed(wanted int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.wanted = wanted
 }
 
 // listFailed is told, when watching, that the root could not be listed.

@@ -38,6 +38,9 @@ type Options struct {
 	Log    *slog.Logger // a line for each shard begun, built, failed, and each snapshot tried again; nil: none
 }
 
+// maxPairs is the most subscriptions between builders and workers; each is some kilobytes.
+const maxPairs = 100_000
+
 // Check fills in defaults and returns an error that names the option out of range.
 func (o *Options) Check() error {
 	if o.Design == "" {
@@ -91,12 +94,14 @@ func (o *Options) Check() error {
 		return fmt.Errorf("connect %v: want 0 or more", o.Connect)
 	case o.Retries < 0 || o.Retries > 100:
 		return fmt.Errorf("%d retries: want 0 to 100", o.Retries)
+	case o.Direct && o.Builders*o.Snapshots > maxPairs:
+		return fmt.Errorf("wiring direct: %d builders × %d snapshots are more than %d subscriptions", o.Builders, o.Snapshots, maxPairs)
 	case o.Timeout < 0:
 		return fmt.Errorf("timeout %v: want 0 or more", o.Timeout)
 	case o.MinRate < 0:
 		return fmt.Errorf("min-rate %d: want more than 0 bytes per second", o.MinRate)
-	case o.Poll < 0:
-		return fmt.Errorf("poll %v: want more than 0", o.Poll)
+	case o.Poll < 0 || o.Poll > 24*time.Hour:
+		return fmt.Errorf("poll %v: want more than 0, at most 24h", o.Poll)
 	case o.Source.ReserveSmall > 0 && (o.Automatic || o.Design != "manual"):
 		return fmt.Errorf("reserve-small %d: goes with the manual design only, and not with automatic", o.Source.ReserveSmall)
 	}

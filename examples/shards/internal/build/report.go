@@ -14,6 +14,7 @@ type Report struct {
 	Design           string  `json:"design"`
 	ShardsBuilt      int     `json:"shards_built"`
 	ShardsFailed     int     `json:"shards_failed"`
+	ShardsListed     int     `json:"shards_listed"` // at last; with SourceOptions.Only, those of such a name
 	SnapshotsFetched int     `json:"snapshots_fetched"`
 	SnapshotsReused  int     `json:"snapshots_reused"`
 	MaxShards        int     `json:"max_shards"`    // most in progress at once
@@ -42,7 +43,7 @@ func (m *Meter) Report(design string) Report {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := Report{
-		Design: design, ShardsBuilt: m.totals.built, ShardsFailed: m.totals.failed,
+		Design: design, ShardsBuilt: m.totals.built, ShardsFailed: m.totals.failed, ShardsListed: m.wanted,
 		SnapshotsFetched: m.totals.fetched, SnapshotsReused: m.totals.reused,
 		MaxShards: m.top.shards, MaxSnapshots: m.top.slots, MaxStoreOpen: m.top.bodies,
 		Makespan: m.makespan.Seconds(), LowerBound: m.lowerBound().Seconds(),
@@ -123,7 +124,7 @@ func (r Report) Print(w io.Writer) error {
 	}
 	lines := [][2]string{
 		{"design", r.Design},
-		{"shards built", fmt.Sprintf("%d, failed %d", r.ShardsBuilt, r.ShardsFailed)},
+		{"shards built", fmt.Sprintf("%d, failed %d, of %d listed", r.ShardsBuilt, r.ShardsFailed, r.ShardsListed)},
 		{"snapshots fetched", fmt.Sprintf("%d, carried over %d", r.SnapshotsFetched, r.SnapshotsReused)},
 		{"most at once", fmt.Sprintf("%d shards in progress, %d snapshots in flight, %d bodies open", r.MaxShards, r.MaxSnapshots, r.MaxStoreOpen)},
 		{"mean in flight", fmt.Sprintf("%.1f while as many waited as there are slots", r.MeanInFlight)},

@@ -21,6 +21,7 @@ func BySemaphores(ctx context.Context, work Work, meter *Meter, o Options) error
 	if err != nil {
 		return err
 	}
+	meter.listed(len(names))
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	builders, slots := make(chan struct{}, b.Options.Builders), make(chan struct{}, b.Options.Snapshots)

@@ -297,7 +297,7 @@ func TestOrderAndOnly(t *testing.T) {
 	} {
 		meter := NewMeter(nil)
 		files := &recorded{Files: Files{Store: st, Out: &disk.Model{}, Want: shardfile.Wanted{Schema: 1}, Meter: meter}}
-		tasks, err := Stale(t.Context(), files, test.options)
+		tasks, of, err := Stale(t.Context(), files, test.options)
 		require.NoError(t, err)
 		var dry []string
 		for _, task := range tasks {
@@ -307,6 +307,7 @@ func TestOrderAndOnly(t *testing.T) {
 		b, err := New(files, meter, Options{Builders: 1, Source: test.options})
 		require.NoError(t, err)
 		require.NoError(t, b.Run(t.Context()))
+		require.Equal(t, of, meter.Report("").ShardsListed)
 		require.Equal(t, test.want, strings.Join(files.persisted, " "), "%+v", test.options)
 		require.Equal(t, test.want, strings.Join(dry, " "), "a dry run says the same")
 	}

@@ -92,6 +92,7 @@ func (s *source) list(ctx context.Context) error {
 	}
 	s.b.troubles.keep(names)
 	s.names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !s.b.Options.Source.wants(name) })
+	s.b.Meter.listed(len(s.names))
 	s.planned, s.listed = nil, true
 	if s.b.Options.Source.Order != OrderName {
 		for len(s.names) > 0 {

@@ -202,23 +202,23 @@ func (b *shared) log() *slog.Logger {
 	return b.Options.Log
 }
 
-// Stale returns what a build with these options would build now, in that order, and the error of each shard that it could
-// not even look at, joined. It builds nothing. It blocks on listing and comparing everything.
-func Stale(ctx context.Context, work Work, o SourceOptions) ([]*Task, error) {
+// Stale returns what a build with these options would build now, in that order, of how many shards, and the error of each
+// that it could not even look at, joined. It builds nothing. It blocks on listing and comparing everything.
+func Stale(ctx context.Context, work Work, o SourceOptions) (tasks []*Task, of int, err error) {
 	names, err := work.List(ctx)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	var tasks []*Task
 	var errs []error
 	for _, name := range names {
 		if !o.wants(name) {
 			continue
 		}
+		of++
 		task, err := work.Plan(ctx, name)
 		switch {
 		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
+			return nil, of, context.Cause(ctx)
 		case err != nil:
 			errs = append(errs, err)
 		case task != nil:
@@ -226,5 +226,5 @@ func Stale(ctx context.Context, work Work, o SourceOptions) ([]*Task, error) {
 		}
 	}
 	o.sort(tasks)
-	return tasks, errors.Join(errs...)
+	return tasks, of, errors.Join(errs...)
 }

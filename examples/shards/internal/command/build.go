@@ -131,8 +131,8 @@ func buildRoot(flags *buildFlags, root *root, out string, stdout, stderr io.Writ
 		return fail(err)
 	}
 	defer lock.Release()
-	if err := shardfile.CleanTemps(dir); err != nil {
-		return fail(err)
+	if err := shardfile.CleanTemps(dir); err != nil { // of a shard that is to be built, it is told again
+		fmt.Fprintf(stderr, "shards: a temporary file stays: %v\n", err)
 	}
 
 	var traceTo io.Writer

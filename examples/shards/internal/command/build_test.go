@@ -145,7 +145,7 @@ func TestBadUsage(t *testing.T) {
 	for _, text := range []string{ // the first of each is what the error must name
 		"-builders 99999999999999999999", "-builders 20000", "-snapshots 0", "-k -1 -design tasks", "-k 5", "-consumers -1 -design sync",
 		"-consumers 3", "-budget 1", "-budget -5", "-budget 9223372036854775807", "-budget 100 -design naive", "-connect -1s", "-retries -1",
-		"-timeout -1s", "-min-rate -1", "-min-rate 0", "-poll -1s -watch", "-poll 0s", "-drain -1s", "-hold x", "-compress y",
+		"-timeout -1s", "-poll 25h", "-poll 2000000h -watch", "-wiring direct -builders 1000 -snapshots 1000", "-min-rate -1", "-min-rate 0", "-poll -1s -watch", "-poll 0s", "-drain -1s", "-hold x", "-compress y",
 		"-hold stream -design aggregator", "-queue 0", "-queue 7", "-worker-max 0", "-worker-min -1", "-worker-min 1 -worker-max 1",
 		"-worker-max 5 -design sync", "-automatic -design pool", "-wiring direct -design naive", "-reserve-small 10",
 		"-reserve-small 1 -design pool", "-small 0 -reserve-small 1", "-small -1", "-only [", "-order x", "-log x", "-schema -1",
@@ -156,6 +156,11 @@ func TestBadUsage(t *testing.T) {
 		require.Equal(t, exitUsage, code, "%s: %s", text, stderr)
 		require.Contains(t, strings.SplitN(stderr, "\n", 2)[0], args[0][1:], text)
 	}
+	for _, text := range []string{"-shards 9223372036854775807", "-size huge", "-shards 0"} {
+		code, _, stderr := shards(t, append([]string{"generate", "-root", filepath.Join(root, "new")}, strings.Fields(text)...)...)
+		require.Equal(t, exitUsage, code, "%s: %s", text, stderr)
+	}
+	require.NoDirExists(t, filepath.Join(root, "new"))
 	for _, flag := range []string{"-design pool", "-hold stream", "-compress owner", "-watch", "-budget 5", "-root x", "-queue 5"} {
 		code, _, stderr := shards(t, append([]string{"-compare", "-dir", root}, strings.Fields(flag)...)...)
 		require.Equal(t, exitUsage, code, "%s: %s", flag, stderr)
@@ -164,6 +169,31 @@ func TestBadUsage(t *testing.T) {
 	code, _, stderr := shards(t, "build", "-root", filepath.Join(root, "nowhere"), "-out", filepath.Join(root, "out"))
 	require.Equal(t, exitFailed, code)
 	require.Contains(t, stderr, "nowhere")
+}
+
+// What cannot be removed in the place of a temporary file is told, and hinders no shard but its own.
+func TestATemporaryFileThatStays(t *testing.T) {
+	root, out := folders(t)
+	put(t, root, 3, 2)
+	require.NoError(t, os.MkdirAll(filepath.Join(out, "s01.shard.tmp", "full"), 0o777))
+	code, stdout, stderr := shards(t, "build", "-root", root, "-out", out, "-latency", "0", "-json")
+	require.Equal(t, exitFailed, code)
+	require.Contains(t, stderr, "s01.shard.tmp")
+	r := report(t, stdout)
+	require.Equal(t, 2, r.ShardsBuilt)
+	require.Len(t, r.Failures, 1)
+	require.Contains(t, r.Failures[0].Error, "s01.shard.tmp")
+}
+
+// Limits and times of any size do no harm.
+func TestHugeNumbers(t *testing.T) {
+	const most, ever = "9223372036854775807", "2562047h47m16.854775807s"
+	root, out := folders(t)
+	put(t, root, 3, 2)
+	code, stdout, stderr := shards(t, "build", "-root", root, "-out", out, "-latency", "0", "-json", "-timeout", ever, "-min-rate", "1",
+		"-max-line", most, "-max-key", most, "-max-ratio", most, "-max-decoded", most, "-schema", most, "-worker-max", most, "-drain", ever)
+	require.Zero(t, code, stderr+stdout)
+	require.Equal(t, 3, report(t, stdout).ShardsBuilt)
 }
 
 // program starts the program as a process of its own. said waits for a line of its standard error that has the text.

@@ -60,6 +60,7 @@ func TestSimulate(t *testing.T) {
 		{[]string{"-table", "-children"}, exitUsage, "-children does not go with -table"},
 		{[]string{"-compress", "-seed", "2"}, exitUsage, "-seed does not go with -compress"},
 		{[]string{"-connect", "1s"}, exitUsage, "-connect goes with -table"},
+		{[]string{"-table", "-connect", "2562047h"}, exitUsage, "want 0 to 24h"},
 		{[]string{"-builders", "x"}, exitUsage, "no list of numbers"},
 		{[]string{"-design", "naive", "-budget", "1"}, exitUsage, "takes no budget"},
 	} {

@@ -27,6 +27,10 @@ func (a *app) runGenerate(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "shards generate: %v\n", err)
 		return exitUsage
 	}
+	if err := config.Check(); err != nil {
+		fmt.Fprintf(stderr, "shards generate: %v\n", err)
+		return exitUsage
+	}
 	ctx, stop := interruptible()
 	defer stop()
 	stats, err := generateInto(ctx, root, config, *tick)

@@ -36,7 +36,9 @@ func TestGenerateAndVerifyCommands(t *testing.T) {
 		require.Contains(t, stderr, "usage:")
 	}
 	code, _, _ = call("generate", "-root", root, "-size", "tiny")
-	require.Equal(t, 1, code)
+	require.Equal(t, 2, code)
+	code, _, _ = call("generate", "-root", root, "-size", "medium")
+	require.Equal(t, 1, code, "it was generated small")
 	code, _, _ = call("verify", "-root", root+"/absent", "-out", out)
 	require.Equal(t, 1, code)
 }

@@ -140,7 +140,7 @@ func dryRun(flags *buildFlags, root *root, out string, stdout, stderr io.Writer)
 		return fail(err)
 	}
 	files := &build.Files{Store: st, Out: shardFiles, Want: flags.want, Limits: flags.limits, Meter: build.NewMeter(nil), ReadOnly: true}
-	tasks, err := build.Stale(ctx, files, flags.options.Source)
+	tasks, of, err := build.Stale(ctx, files, flags.options.Source)
 	if ctx.Err() != nil {
 		return exitAborted
 	}
@@ -148,7 +148,7 @@ func dryRun(flags *buildFlags, root *root, out string, stdout, stderr io.Writer)
 	for _, t := range tasks {
 		lines = append(lines, staleLine{Shard: t.Shard, Reason: t.Reason, Missing: t.Snapshots, CarriedOver: t.Reused})
 	}
-	if printErr := printStale(lines, flags.json, stdout); printErr != nil {
+	if printErr := printStale(lines, of, flags.json, stdout); printErr != nil {
 		return fail(printErr)
 	}
 	if err != nil {
@@ -157,7 +157,7 @@ func dryRun(flags *buildFlags, root *root, out string, stdout, stderr io.Writer)
 	return exitOK
 }
 
-func printStale(lines []staleLine, asJSON bool, w io.Writer) error {
+func printStale(lines []staleLine, of int, asJSON bool, w io.Writer) error {
 	if asJSON {
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
@@ -168,6 +168,6 @@ func printStale(lines []staleLine, asJSON bool, w io.Writer) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(w, "%d shards are stale\n", len(lines))
+	_, err := fmt.Fprintf(w, "%d of %d shards are stale\n", len(lines), of)
 	return err
 }

@@ -131,7 +131,7 @@ func TestDryRun(t *testing.T) {
 	code, stdout, _ := shards(t, "build", "-root", root, "-out", out, "-dry-run")
 	require.Zero(t, code)
 	require.Regexp(t, `(?m)^s00 +2 to fetch, 0 carried over: no shard file$`, stdout)
-	require.Contains(t, stdout, "2 shards are stale\n")
+	require.Contains(t, stdout, "2 of 2 shards are stale\n")
 	require.NoDirExists(t, out, "it changes nothing")
 
 	code, _, _ = shards(t, "build", "-root", root, "-out", out, "-latency", "0", "-only", "s00")
@@ -153,10 +153,12 @@ func TestDryRun(t *testing.T) {
 	code, stdout, stderr = shards(t, "build", "-root", root, "-out", out, "-dry-run")
 	require.Equal(t, exitFailed, code)
 	require.Contains(t, stderr, `shard "stray"`)
-	require.Contains(t, stdout, "2 shards are stale", "the others are told")
+	require.Contains(t, stdout, "2 of 3 shards are stale", "the others are told")
 	code, stdout, _ = shards(t, "build", "-root", root, "-out", out, "-dry-run", "-only", "s0[0-9]", "-json")
 	require.Zero(t, code)
 	require.Equal(t, 2, strings.Count(stdout, `"reason"`))
+	_, stdout, _ = shards(t, "build", "-root", root, "-out", out, "-dry-run", "-only", "no*")
+	require.Contains(t, stdout, "0 of 0 shards are stale", "nothing has such a name")
 }
 
 func TestBadServiceFlags(t *testing.T) {
@@ -211,6 +213,7 @@ func TestStatusSaysHowABuildIs(t *testing.T) {
 		{Status{Updated: now.Add(-time.Second), Watching: true}, ", watching: "},
 		{Status{Updated: now.Add(-time.Hour), Watching: true}, "not heard of since 1h0m0s ago, perhaps killed"},
 		{Status{Updated: now.Add(-time.Hour), Ended: true}, "ended 1h0m0s ago"},
+		{Status{Updated: now.Add(time.Hour), Watching: true}, "not heard of since 0s ago, perhaps killed"}, // the clock was set back
 		{Status{Troubles: []build.Trouble{{State: build.NotReady}}}, "next try at the next poll"},
 		{Status{Troubles: []build.Trouble{{State: build.Failed}}}, "no further try"},
 		{Status{Troubles: []build.Trouble{{State: build.Failed, Next: now}}}, "next try is due"},

@@ -72,8 +72,8 @@ func runSimulate(args []string, stdout, stderr io.Writer) int {
 
 // checkSimulate finds flags out of range, and such that do not go together.
 func checkSimulate(fs *flag.FlagSet, connect time.Duration) (err error) {
-	if connect < 0 {
-		return fmt.Errorf("-connect %v: want 0 or more", connect)
+	if connect < 0 || connect > 24*time.Hour {
+		return fmt.Errorf("-connect %v: want 0 to 24h", connect)
 	}
 	which := ""
 	for _, name := range []string{"table", "children", "compress"} {

@@ -149,12 +149,13 @@ func (s Status) print(asJSON bool, now time.Time, w io.Writer) error {
 		enc.SetIndent("", "  ")
 		return enc.Encode(s)
 	}
-	ago := func(t time.Time) string { return now.Sub(t).Round(time.Second).String() + " ago" }
+	// The clock may have been set meanwhile; a build that lives writes its new time within a second.
+	ago := func(t time.Time) string { return max(0, now.Sub(t).Round(time.Second)).String() + " ago" }
 	how := "running"
 	switch {
 	case s.Ended:
 		how = "ended " + ago(s.Updated)
-	case now.Sub(s.Updated) > 10*statusEvery:
+	case now.Sub(s.Updated).Abs() > 10*statusEvery:
 		how = "not heard of since " + ago(s.Updated) + ", perhaps killed"
 	case s.Watching:
 		how = "watching"

@@ -27,6 +27,12 @@ var sizes = map[string][2]float64{
 	"large":  {16 << 10, 32 << 20},
 }
 
+// Check returns an error that names what is out of range.
+func (c Config) Check() error {
+	_, err := c.orDefault()
+	return err
+}
+
 func (c Config) orDefault() (Config, error) {
 	if c.Seed == 0 {
 		c.Seed = 1

@@ -1,6 +1,7 @@
 package shardfile
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,9 +21,12 @@ type Lock struct{ file *os.File }
 func AcquireLock(path string) (*Lock, error) {
 	name := filepath.Join(path, LockName)
 	f, err := lockFile(name)
-	if err != nil {
+	if errors.Is(err, ErrLocked) {
 		owner, _ := os.ReadFile(name)
 		return nil, fmt.Errorf("lock %s (owner %.20q): %w", name, strings.TrimSpace(string(owner)), err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock: %w", err)
 	}
 	if err := f.Truncate(0); err == nil {
 		_, _ = fmt.Fprintln(f, os.Getpid()) // only for the message

@@ -145,7 +145,7 @@ func (d *Decoder) readLine(ctx context.Context) (line []byte, ended bool, err er
 			d.long = append(d.long, part...)
 			line = d.long
 		}
-		if n := len(line); n > d.limits.Line+1 || n > d.limits.Line && !ended {
+		if n := len(line); n-1 > d.limits.Line || n > d.limits.Line && !ended {
 			return nil, false, fmt.Errorf("%w: more than %d bytes", ErrLineTooLong, d.limits.Line)
 		}
 		switch {
