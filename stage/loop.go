@@ -171,6 +171,9 @@ func (r *run[In, Out]) park() {
 	}
 	r.rest(r.waits())
 	r.publishOwed()
+	if r.asksCanWait() {
+		r.box.Rest()
+	}
 	wanted := r.parkOn()
 	if r.timer == nil && wanted == nil {
 		<-r.box.Bell()
