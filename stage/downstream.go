@@ -262,7 +262,7 @@ func (r *run[In, Out]) bringBack() {
 	if e := r.leaving; e != nil {
 		events := e.returned
 		r.leaving, e.returned = nil, nil
-		r.takeBack(e, events)
+		r.takeBack(e, events, false)
 	}
 }
 
@@ -271,7 +271,7 @@ func (r *run[In, Out]) lateHandBack(e *edge[Out], events []Out) {
 	n := min(e.away, int64(len(events)))
 	e.away -= n
 	r.comingBack -= n
-	r.takeBack(e, events)
+	r.takeBack(e, events, true)
 	if len(r.edges) == 0 && r.hadConsumer {
 		r.checkAbandoned()
 	}
