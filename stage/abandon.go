@@ -101,7 +101,7 @@ func (c *core) graceOver() bool {
 	if cb == uint32(inNone) || cb == uint32(inStart) || cb&abandoned != 0 {
 		return false // what it waits for, if anything, is an errand
 	}
-	return c.h.stuck.add(c, &c.inCallback, Stuck{Callback: callbackNames[cb]}, func() bool {
+	return c.h.stuck.add(c, &c.stuckCallback, Stuck{Callback: callbackNames[cb]}, func() bool {
 		return c.callback.CompareAndSwap(cb, cb|abandoned)
 	})
 }
@@ -148,7 +148,7 @@ func (r *run[In, Out]) takenOver() {
 // The caller owns nothing of the run any more, and ends its goroutine.
 func (r *run[In, Out]) returnedLate(cb callbackName, results int, failure error) {
 	r.releaseLate()
-	if r.h.stuck.remove(&r.inCallback, results) {
+	if r.h.stuck.remove(&r.stuckCallback, results) {
 		r.reportLate(callbackNames[cb], 0, results, failure)
 	}
 }

@@ -101,6 +101,33 @@ func TestStuckStart(t *testing.T) {
 	}
 }
 
+// A start that hangs is named once, with its child.
+func TestStopNamesAStartOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		release := make(chan struct{})
+		s := stage.StartWith(func(_ context.Context, event int) (func(context.Context) error, error) {
+			if event == 1 {
+				<-release
+			}
+			return func(context.Context) error { <-release; return nil }, nil
+		}, stage.Name("s"))
+		source := stage.FromSlice(upTo(10))
+		s.SubscribeTo(source, stage.MaxDemand(4))
+		p := stage.NewPipeline(source, s)
+		run := start(t.Context(), p)
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var stopped *stage.StopError
+		require.ErrorAs(t, p.Stop(ctx), &stopped)
+		require.Equal(t, []string{"s/child", "s/start"}, namesOf(stopped.Stuck))
+		require.Equal(t, []stage.ChildID{1, 2}, []stage.ChildID{stopped.Stuck[0].Child, stopped.Stuck[1].Child})
+		close(release)
+		_ = run.wait(t)
+		ledger(t, s)
+	})
+}
+
 // StopChild on a child that is abandoned while it waits.
 func TestStopChildOfAStuckChild(t *testing.T) {
 	bubble(t, func(t *testing.T) {

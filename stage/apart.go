@@ -14,6 +14,8 @@ import (
 type order struct {
 	callback string
 	fn       func()
+	onStage  bool   // the caller is the stage goroutine, or what that waits for
+	before   uint64 // core.aside without it
 	errand   errand
 	done     chan struct{} // told when it is over; has room for one
 	err      error         // written before done is told
@@ -29,8 +31,7 @@ func (c *core) apart(callback string, onStage bool, givenUp *atomic.Bool, fn fun
 	if onStage && c.attendant != nil && c.attendant.taken.CompareAndSwap(false, true) { // else it is at another call, or was abandoned
 		return c.attended(callback, givenUp, fn)
 	}
-	before := c.aside.Load()
-	o := &order{callback: callback, fn: fn, done: make(chan struct{}, 1)}
+	o := &order{callback: callback, fn: fn, onStage: onStage, before: c.aside.Load(), done: make(chan struct{}, 1)}
 	go func() { // ends with fn; apart waits for it, or abandons it
 		number := uint64(0)
 		if onStage {
@@ -38,25 +39,32 @@ func (c *core) apart(callback string, onStage bool, givenUp *atomic.Bool, fn fun
 		}
 		c.carryOut(o, number)
 	}()
-	if !c.await(&o.errand, o.done, Stuck{Callback: callback}) {
-		if onStage {
-			c.aside.Store(before)
-		}
-		givenUp.Store(true)
+	if !c.isBack(o, givenUp) {
 		return nil
 	}
 	return o.err
 }
 
-// carryOut calls the function, on a goroutine which then is no more if that calls Goexit, or was abandoned. number is that
-// of the goroutine if the stage goroutine waits, else 0.
+// isBack waits for an order, and reports whether it is over; else it was abandoned.
+func (c *core) isBack(o *order, givenUp *atomic.Bool) bool {
+	if c.await(&o.errand, o.done, Stuck{Callback: o.callback}) {
+		return true
+	}
+	if o.onStage {
+		c.aside.Store(o.before)
+	}
+	givenUp.Store(true)
+	return false
+}
+
+// carryOut calls the function, on a goroutine of that number, which then is no more if it calls Goexit, or was abandoned.
 func (c *core) carryOut(o *order, number uint64) {
-	returned, before := false, uint64(0)
+	returned := false
 	defer func() {
 		value := recover()
 		failed := c.failure(returned, value, o.callback)
-		if number != 0 {
-			c.aside.CompareAndSwap(number, before) // unless it was abandoned, and another one is called
+		if o.onStage {
+			c.aside.CompareAndSwap(number, o.before) // unless it was abandoned, and another one is called
 		}
 		if !o.errand.back() {
 			c.backLate(&o.errand, o.callback, 0, failed)
@@ -65,8 +73,8 @@ func (c *core) carryOut(o *order, number uint64) {
 		o.err, o.lost = failed, !returned && value == nil
 		o.done <- struct{}{}
 	}()
-	if number != 0 {
-		before = c.aside.Swap(number)
+	if o.onStage {
+		c.aside.Store(number)
 	}
 	o.fn()
 	returned = true
@@ -91,13 +99,10 @@ func (c *core) attended(callback string, givenUp *atomic.Bool, fn func()) error 
 		go c.attend(a.orders, a.over) // ends when dismiss closes orders, which waits for it; or as carryOut says
 	}
 	o := &a.order
-	o.callback, o.fn = callback, fn
+	o.callback, o.fn, o.onStage, o.before = callback, fn, true, c.aside.Load()
 	o.errand.state.Store(errandGone)
-	before := c.aside.Load()
 	a.orders <- o
-	if !c.await(&o.errand, o.done, Stuck{Callback: callback}) {
-		c.aside.Store(before)
-		givenUp.Store(true)
+	if !c.isBack(o, givenUp) {
 		return nil
 	}
 	err := o.err

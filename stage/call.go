@@ -220,15 +220,15 @@ func (r *run[In, Out]) refusal(what string, err error) error {
 // callIn and tellIn are Do and Tell of a subscription: they cannot emit.
 
 func (r *run[In, Out]) callIn(ctx context.Context, fn func(context.Context) error) error {
-	return r.do(ctx, "Subscription.Do", &call[Out]{fn: mute[Out](fn)})
+	return r.do(ctx, "Subscription.Do", &call[Out]{fn: withoutEvents[Out](fn)})
 }
 
 func (r *run[In, Out]) tellIn(fn func(context.Context) error) error {
-	return r.tellRun("Subscription.Tell", false, mute[Out](fn))
+	return r.tellRun("Subscription.Tell", false, withoutEvents[Out](fn))
 }
 
-// mute makes fn one that emits nothing; nil stays nil.
-func mute[Out any](fn func(context.Context) error) func(context.Context) ([]Out, error) {
+// withoutEvents makes fn one that emits nothing; nil stays nil.
+func withoutEvents[Out any](fn func(context.Context) error) func(context.Context) ([]Out, error) {
 	if fn == nil {
 		return nil
 	}

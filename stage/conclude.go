@@ -158,7 +158,7 @@ func (r *run[In, Out]) answerLeft() {
 			}
 			r.bringBack()
 		case msgHandBack:
-			r.takeBack(m.sub.typed.(*edge[Out]), m.arg.([]Out))
+			r.takeBack(m.sub.typed.(*edge[Out]), m.arg.([]Out), true)
 		case msgRecheck:
 			r.hadConsumer = true // for the next run
 		}

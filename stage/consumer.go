@@ -163,16 +163,16 @@ func (c *Consumer[In]) OnComplete(fn func(ctx context.Context) error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.def.onComplete = mute[none](fn)
+	c.def.onComplete = withoutEvents[none](fn)
 }
 
 // Do runs fn on the stage's goroutine, between two callbacks, and returns when fn has returned;
 // see [Producer.Do] for what it waits for and how it fails. A consumer emits nothing.
 func (c *Consumer[In]) Do(ctx context.Context, fn func(context.Context) error) error {
-	return doOn[In](ctx, c.self(), "Do", false, mute[none](fn))
+	return doOn[In](ctx, c.self(), "Do", false, withoutEvents[none](fn))
 }
 
 // Tell is Do without waiting; see [Producer.Tell].
 func (c *Consumer[In]) Tell(fn func(context.Context) error) error {
-	return tellOn[In](c.self(), "Tell", false, mute[none](fn))
+	return tellOn[In](c.self(), "Tell", false, withoutEvents[none](fn))
 }

@@ -191,7 +191,7 @@ func (s *ConsumerSupervisor[In]) OnComplete(fn func(ctx context.Context) error) 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.def.onComplete = mute[none](fn)
+	s.def.onComplete = withoutEvents[none](fn)
 }
 
 // OnDeadLetter has fn called on the stage's goroutine with each event whose child has failed for
@@ -212,12 +212,12 @@ func (s *ConsumerSupervisor[In]) OnDeadLetter(fn func(ctx context.Context, event
 // see [Producer.Do]. Children may call it. When the run is about to end and waits for its
 // children, fn is not called and Do returns [ErrEnded].
 func (s *ConsumerSupervisor[In]) Do(ctx context.Context, fn func(context.Context) error) error {
-	return doOn[In](ctx, s.self(), "Do", false, mute[none](fn))
+	return doOn[In](ctx, s.self(), "Do", false, withoutEvents[none](fn))
 }
 
 // Tell is Do without waiting; see [Producer.Tell].
 func (s *ConsumerSupervisor[In]) Tell(fn func(context.Context) error) error {
-	return tellOn[In](s.self(), "Tell", false, mute[none](fn))
+	return tellOn[In](s.self(), "Tell", false, withoutEvents[none](fn))
 }
 
 // StartChild starts a child for an event that nobody has sent, outside all demand: it takes up no

@@ -40,13 +40,13 @@ type core struct {
 	waits wait          // guarded by calls: the Do that the callback in progress is in
 	ready chan struct{} // closed when OnInit has returned or the run has ended
 
-	watch      watchdog
-	inCallback errand  // the callback that was abandoned
-	allStuck   []Stuck // guarded by h.stuck.mu: what was abandoned in this run
+	watch         watchdog
+	stuckCallback errand  // the callback that was abandoned
+	allStuck      []Stuck // guarded by h.stuck.mu: what was abandoned in this run
 
 	attendant *attendant // of a stage that is observed, else nil
 
-	deaf, mute atomic.Bool // Observe, or the log handler, was abandoned: it is not called any more
+	observerGone, loggerGone atomic.Bool // it was abandoned, and is not called any more
 
 	// owned by the stage goroutine, and by what runs aside
 	verdict *ending   // non-nil when the run is to end
@@ -213,7 +213,7 @@ func (c *core) logFrom(onStage bool, level slog.Level, msg string, args ...any) 
 	if logger == nil {
 		logger = slog.Default()
 	}
-	_ = c.apart("Logger", onStage, &c.mute, func() { logger.Log(context.Background(), level, msg, args...) })
+	_ = c.apart("Logger", onStage, &c.loggerGone, func() { logger.Log(context.Background(), level, msg, args...) })
 }
 
 // abort makes the run end as e says, unless another end came first.

@@ -115,6 +115,53 @@ func TestABatchRingsOnce(t *testing.T) {
 	}
 }
 
+// An ask does not wake a producer-consumer that has nothing to send and nothing to begin: it is taken with the events
+// that it lets through.
+func TestAnAskThatCanWaitWakesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		queue := NewQueue[int](10)
+		var relay *run[int, int]
+		var pc *ProducerConsumer[int, int]
+		pc = NewProducerConsumer(func(_ context.Context, events []int, _ *Subscription) ([]int, error) { return events, nil },
+			OnInit(func(context.Context) error {
+				current, _ := pc.current()
+				relay = current.(*run[int, int])
+				return nil
+			}))
+		pc.SubscribeTo(queue)
+		var asker *Subscription
+		var got []int
+		sink := NewConsumer(func(_ context.Context, events []int, _ *Subscription) error {
+			got = append(got, events...)
+			return nil
+		}, OnSubscribe(func(_ context.Context, sub *Subscription) error {
+			asker = sub
+			return nil
+		}))
+		sink.SubscribeTo(pc, Manual())
+		result := make(chan error, 1)
+		go func() { result <- Run(t.Context(), queue, pc, sink) }() // ends when the queue is closed
+		synctest.Wait()
+
+		before := relay.box.Wakes()
+		require.NoError(t, asker.Ask(1))
+		require.NoError(t, asker.Ask(1))
+		synctest.Wait()
+		require.Equal(t, before, relay.box.Wakes(), "nothing is there for them")
+		require.EqualValues(t, 2, pc.Stats().Output.Demand, "they count nevertheless")
+		require.NoError(t, queue.Push(t.Context(), 1, 2, 3))
+		synctest.Wait()
+		require.Equal(t, before+1, relay.box.Wakes(), "the events")
+		require.Equal(t, []int{1, 2}, got)
+		require.NoError(t, asker.Ask(1))
+		synctest.Wait()
+		require.Equal(t, before+2, relay.box.Wakes(), "there is an event for it")
+		require.Equal(t, []int{1, 2, 3}, got)
+		queue.Close()
+		require.NoError(t, <-result)
+	})
+}
+
 // A child is two allocations: itself, with its context, and what the go statement makes. No more, while nobody waits
 // for its context.
 func TestAChildAllocatesTwice(t *testing.T) {

@@ -53,7 +53,7 @@ type broadcastEntry[T any] struct {
 func Broadcast[T any](opts ...DispatchOption) (Dispatcher[T], error) {
 	c, err := configure(opts)
 	if err == nil && c.shuffle {
-		err = fmt.Errorf("%w: Shuffle needs Demand", ErrInvalidOption)
+		err = fmt.Errorf("%w: Shuffle needs DispatchWith(Demand)", ErrInvalidOption)
 	}
 	if err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func (d *broadcastDispatcher[T]) Multicast() {}
 
 func (d *broadcastDispatcher[T]) Subscribe(id SubID, r Request[T]) error {
 	if r.Key != nil {
-		return fmt.Errorf("%w: Partition needs PartitionBy", ErrInvalidOption)
+		return fmt.Errorf("%w: Partition needs DispatchWith(PartitionBy(...))", ErrInvalidOption)
 	}
 	if d.subs[id] != nil || r.Consumer != nil && d.consumers[r.Consumer] {
 		return ErrAlreadySubscribed

@@ -52,11 +52,11 @@ func (d *demandDispatcher[T]) Subscribe(id SubID, r Request[T]) error {
 	case known:
 		return ErrAlreadySubscribed
 	case r.Where != nil:
-		return fmt.Errorf("%w: Where needs Broadcast", ErrInvalidOption)
+		return fmt.Errorf("%w: Where needs DispatchWith(Broadcast)", ErrInvalidOption)
 	case r.Key != nil:
-		return fmt.Errorf("%w: Partition needs PartitionBy", ErrInvalidOption)
+		return fmt.Errorf("%w: Partition needs DispatchWith(PartitionBy(...))", ErrInvalidOption)
 	case r.Lag != 0:
-		return fmt.Errorf("%w: Lag needs Broadcast", ErrInvalidOption)
+		return fmt.Errorf("%w: Lag needs DispatchWith(Broadcast)", ErrInvalidOption)
 	}
 	d.subs[id] = &demandEntry{id: id, at: -1, charged: r.Charged}
 	return nil

@@ -78,7 +78,7 @@ func PartitionWith[T any, K comparable](split func(event T) (changed T, key K, k
 		case err != nil:
 			return nil, err
 		case c.shuffle:
-			return nil, fmt.Errorf("%w: Shuffle needs Demand", ErrInvalidOption)
+			return nil, fmt.Errorf("%w: Shuffle needs DispatchWith(Demand)", ErrInvalidOption)
 		case len(keys) == 0:
 			return nil, fmt.Errorf("%w: PartitionBy: no partitions are named", ErrInvalidOption)
 		}
@@ -109,9 +109,9 @@ func (d *partitionDispatcher[T, K]) Subscribe(id SubID, r Request[T]) error {
 	case d.subs[id] != nil:
 		return ErrAlreadySubscribed
 	case r.Where != nil:
-		return fmt.Errorf("%w: Where needs Broadcast", ErrInvalidOption)
+		return fmt.Errorf("%w: Where needs DispatchWith(Broadcast)", ErrInvalidOption)
 	case r.Lag != 0:
-		return fmt.Errorf("%w: Lag needs Broadcast", ErrInvalidOption)
+		return fmt.Errorf("%w: Lag needs DispatchWith(Broadcast)", ErrInvalidOption)
 	case r.Key == nil:
 		return fmt.Errorf("%w: the producer has partitions: subscribe to Partition(source, key)", ErrInvalidOption)
 	}
@@ -188,7 +188,11 @@ func (d *partitionDispatcher[T, K]) HandBack(r Request[T], events []T) (again []
 	if p == nil {
 		return nil, len(events)
 	}
-	p.queue.PutFront(events)
+	if r.late {
+		p.queue.PutBehind(events, r.Consumer)
+	} else {
+		p.queue.PutFront(events, r.Consumer)
+	}
 	d.book(p)
 	return nil, 0
 }
@@ -350,7 +354,7 @@ func (d *partitionDispatcher[T, K]) Flush(out Outlet[T]) {
 		for n := 1; n > 0; {
 			d.pass(p, out)
 			if n = int(min(p.subs.Live(), int64(p.queue.Len()))); n > 0 {
-				p.queue.PutFront(p.subs.Dispatch(p.queue.Take(n), out)) // what its budget refuses
+				p.queue.PutFront(p.subs.Dispatch(p.queue.Take(n), out), nil) // what its budget refuses
 			}
 		}
 		d.book(p)

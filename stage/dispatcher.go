@@ -120,6 +120,7 @@ type Request[T any] struct {
 	budget *Budget       // of Charge; nil: none
 	weigh  func(T) int64 // of Charge; nil: each event weighs 1
 	fault  error         // of a decorator, for who subscribes
+	late   bool          // of HandBack: the events are younger than others that came back from this consumer
 }
 
 // Outlet is where a [Dispatcher] sends events and reports what became of the

@@ -200,6 +200,61 @@ func (d half) Dispatch(events []int, out stage.Outlet[int]) []int {
 }
 
 // Consumers crash at random points; the events are given to others as the dispatcher says.
+// A stage that is done, and not yet delivered, hands back what still comes, batch by batch. Whoever gets it gets it in order.
+func TestWhatIsHandedBackInStepsStaysInOrder(t *testing.T) {
+	one := func(int) int { return 1 }
+	for name, dispatcher := range map[string]stage.DispatcherFactory[int]{"demand": stage.Demand[int], "partition": stage.PartitionBy(one, 1)} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				queue := stage.NewQueue[int](10)
+				queue.DispatchWith(dispatcher)
+				var source stage.Source[int] = queue
+				if name == "partition" {
+					source = stage.Partition(queue, 1)
+				}
+				goOn := make(chan struct{})
+				relay := stage.NewProducerConsumer(func(_ context.Context, events []int, _ *stage.Subscription) ([]int, error) {
+					<-goOn
+					return events, stage.ErrDone
+				})
+				relay.SubscribeTo(source)
+				var asker *stage.Subscription
+				sink := stage.NewConsumer(func(context.Context, []int, *stage.Subscription) error { return nil },
+					stage.OnSubscribe(func(_ context.Context, sub *stage.Subscription) error {
+						asker = sub
+						return sub.Ask(1)
+					}))
+				sink.SubscribeTo(relay, stage.Manual())
+				var got []int
+				other := stage.ForEach(func(_ context.Context, e int) error {
+					got = append(got, e)
+					return nil
+				})
+				other.SubscribeTo(source)
+
+				source1, relayed, sunk := start(t.Context(), queue), start(t.Context(), relay), start(t.Context(), sink)
+				synctest.Wait()
+				require.NoError(t, queue.Push(t.Context(), 1, 100))
+				for e := range 4 {
+					synctest.Wait()
+					require.NoError(t, queue.Push(t.Context(), 2+e))
+				}
+				synctest.Wait()
+				close(goOn)
+				synctest.Wait()
+				last := start(t.Context(), other)
+				synctest.Wait()
+				require.Equal(t, []int{2, 3, 4, 5}, got)
+				queue.Close()
+				require.NoError(t, asker.Ask(1))
+				for _, r := range []*started{source1, relayed, sunk, last} {
+					require.NoError(t, r.wait(t))
+				}
+			})
+		})
+	}
+}
+
 func TestHandBackWithEachDispatcher(t *testing.T) {
 	const n = 400
 	for seed := range uint64(300) {

@@ -88,7 +88,19 @@ func (r *run[In, Out]) serve(e *edge[Out]) bool {
 
 // postUp takes a message of a consumer's. Safe for concurrent use.
 func (r *run[In, Out]) postUp(k kind, sub *Subscription, n int64, arg any) bool {
-	return r.box.Post(message[In]{kind: k, sub: sub, n: n, arg: arg})
+	m := message[In]{kind: k, sub: sub, n: n, arg: arg}
+	if k == msgAsk {
+		return r.box.PostQuiet(m)
+	}
+	return r.box.Post(m)
+}
+
+// asksCanWait reports whether an ask would change nothing before something else has come: a producer-consumer has
+// nothing that could be sent or begun. Its asks are then taken together with what it is woken for.
+func (r *run[In, Out]) asksCanWait() bool {
+	return r.def.in != nil && r.def.out != nil && r.def.onDemand == nil && r.initialized &&
+		r.queueHead == len(r.queue) && r.expansion == nil && len(r.kept) == 0 && len(r.marked) == 0 &&
+		r.buf.Len() == 0 && r.buf.Marks() == 0 && (r.queueing == nil || r.queueing.Deliverable() == 0)
 }
 
 // subscribed takes a new consumer, or refuses it.
@@ -250,7 +262,7 @@ func (r *run[In, Out]) bringBack() {
 	if e := r.leaving; e != nil {
 		events := e.returned
 		r.leaving, e.returned = nil, nil
-		r.takeBack(e, events)
+		r.takeBack(e, events, false)
 	}
 }
 
@@ -259,7 +271,7 @@ func (r *run[In, Out]) lateHandBack(e *edge[Out], events []Out) {
 	n := min(e.away, int64(len(events)))
 	e.away -= n
 	r.comingBack -= n
-	r.takeBack(e, events)
+	r.takeBack(e, events, true)
 	if len(r.edges) == 0 && r.hadConsumer {
 		r.checkAbandoned()
 	}

@@ -283,7 +283,7 @@ func (r *run[In, Out]) conclusions() {
 		last := r.outcome.refused[n]
 		r.disp.Cancel(last.e.id)
 		r.outcome.refused = r.outcome.refused[:n]
-		r.takeBack(last.e, last.events)
+		r.takeBack(last.e, last.events, false)
 	}
 	o := r.outcome
 	if o.refused == nil && o.rejected == nil && o.due == nil && o.discarded == nil {
@@ -311,17 +311,24 @@ func (r *run[In, Out]) conclusions() {
 }
 
 // takeBack puts events that a consumer did not begin where the dispatcher says: in front of everything
-// that waits, or of what waits for the others of a partition; of a broadcast they are lost.
-func (r *run[In, Out]) takeBack(e *edge[Out], events []Out) {
+// that waits, or of what waits for the others of a partition; of a broadcast they are lost. Those that are late come
+// behind those of the same consumer that have been taken back before and still wait.
+func (r *run[In, Out]) takeBack(e *edge[Out], events []Out, late bool) {
 	if len(events) == 0 {
 		return
 	}
 	r.takenBack.Add(int64(len(events)))
 	r.inProgress.events, r.inProgress.queued = len(events), r.inQueues()
-	again, lost := r.disp.HandBack(e.request, events)
+	request := e.request
+	request.late = late
+	again, lost := r.disp.HandBack(request, events)
 	r.inProgress.events, r.inProgress.queued = 0, 0
 	r.outputLost.Add(int64(lost))
-	r.buf.PutFront(again)
+	if late {
+		r.buf.PutBehind(again, e)
+	} else {
+		r.buf.PutFront(again, e)
+	}
 	r.flushing = true
 	r.publish()
 }
@@ -365,7 +372,7 @@ func (r *run[In, Out]) serveBuffer() {
 			return
 		}
 		rest := r.dispatch(r.buf.Take(int(live)))
-		r.buf.PutFront(rest) // what budgets refuse
+		r.buf.PutFront(rest, nil) // what budgets refuse
 		if len(rest) > 0 && r.disp.Live() > 0 {
 			panic("stage: rule D3: the dispatcher returned events while it had demand for them")
 		}

@@ -67,15 +67,15 @@ var (
 	// ErrInvalidDemand is returned by Ask and Next for n < 1. Nothing changes.
 	ErrInvalidDemand = errors.New("stage: demand must be at least 1")
 
-	// ErrInvalidHold is returned by Hold outside the callback that received the events or for
-	// more than it received, and by Release for more than is held. Nothing changes.
+	// ErrInvalidHold is wrapped by what Hold returns outside the callback that received the events or for
+	// more than it received, and Release for more than is held. Nothing changes.
 	ErrInvalidHold = errors.New("stage: not so many events to hold or release")
 
 	// ErrFull is returned by [Queue.TryPush] when the queue has no room for the events.
 	ErrFull = errors.New("stage: queue is full")
 
-	// ErrNotManual is returned by Ask on a subscription without [Manual].
-	ErrNotManual = errors.New("stage: subscription is not manual")
+	// ErrNotManual is returned by Ask and Next on a subscription without [Manual].
+	ErrNotManual = errors.New("stage: the subscription asks by itself, it was not made with Manual")
 
 	// ErrIntensity is wrapped by what a supervisor ends with when it would have to restart more
 	// often than [MaxRestarts] allows.

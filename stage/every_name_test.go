@@ -5,14 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"go/ast"
-	"go/parser"
-	"go/token"
 	"log/slog"
 	"maps"
-	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -93,40 +89,17 @@ func TestEveryFunctionTakenHasARow(t *testing.T) {
 
 // takesFunctions lists the exported functions and methods that take something of the user's that is called.
 func takesFunctions(t *testing.T) map[string]bool {
-	names, err := filepath.Glob("*.go")
-	require.NoError(t, err)
 	taken := map[string]bool{}
-	for _, name := range names {
-		if strings.HasSuffix(name, "_test.go") {
-			continue
+	eachExported(t, func(receiver string, fn *ast.FuncDecl) {
+		name := fn.Name.Name
+		if receiver != "" {
+			name = receiver + "." + name
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
-		require.NoError(t, err)
-		for _, decl := range file.Decls {
-			fn, ok := decl.(*ast.FuncDecl)
-			if !ok || !fn.Name.IsExported() {
-				continue
-			}
-			full := fn.Name.Name
-			if fn.Recv != nil {
-				full = receiverOf(fn) + "." + full
-			}
-			if ast.IsExported(full) && slices.ContainsFunc(fn.Type.Params.List, callsTheUser) {
-				taken[full] = true
-			}
+		if slices.ContainsFunc(fn.Type.Params.List, callsTheUser) {
+			taken[name] = true
 		}
-	}
-	return taken
-}
-
-func receiverOf(fn *ast.FuncDecl) (name string) {
-	ast.Inspect(fn.Recv.List[0].Type, func(n ast.Node) bool {
-		if id, ok := n.(*ast.Ident); ok && name == "" {
-			name = id.Name
-		}
-		return true
 	})
-	return name
+	return taken
 }
 
 func callsTheUser(param *ast.Field) (calls bool) {

@@ -187,3 +187,50 @@ func ExampleEvents() {
 	// 5 <nil>
 	// <nil>
 }
+
+// A hub gives every message to all clients that are there. Each client is a loop, as in the handler of a connection. With Lag a
+// slow one holds nobody up: it misses messages, or is cut off.
+func ExampleEvents_hub() {
+	hub := stage.NewQueue[string](16, stage.Name("hub"))
+	hub.DispatchWith(stage.Broadcast)
+	ctx, cancel := context.WithCancel(context.Background())
+	go hub.Run(ctx) // ends when it is closed
+
+	serve := func(ctx context.Context, write func(string) error) error {
+		for message, err := range stage.Events(ctx, hub, stage.MaxDemand(8), stage.Lag(100, stage.LagDisconnect)) {
+			if err != nil {
+				return err // ErrLagging for one that is cut off
+			}
+			if err := write(message); err != nil {
+				return err // the hub forgets it
+			}
+		}
+		return nil // the hub was closed
+	}
+	left := make(chan error)
+	for _, name := range []string{"anna", "ben"} {
+		go func() { // ends with the hub
+			left <- serve(ctx, func(message string) error {
+				fmt.Println(name, "gets", message)
+				return nil
+			})
+		}()
+	}
+	for len(hub.Stats().Downstreams) < 2 { // for the example: nobody is to miss anything
+		time.Sleep(time.Millisecond)
+	}
+	for _, message := range []string{"hello", "bye"} {
+		if err := hub.Push(ctx, message); err != nil {
+			fmt.Println(err)
+		}
+	}
+	hub.Close()
+	fmt.Println(<-left, <-left)
+	cancel()
+	// Unordered output:
+	// anna gets hello
+	// anna gets bye
+	// ben gets hello
+	// ben gets bye
+	// <nil> <nil>
+}

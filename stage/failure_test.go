@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-genstage/genstage/internal/testkit"
@@ -209,5 +210,39 @@ func TestFailureOfAMember(t *testing.T) {
 			require.False(t, m.Running, m.Stage)
 		}
 		closed(t, p)
+	})
+}
+
+// The steps of an end, in their order (E5): while OnTerminate is at work the mailbox still takes messages, nothing has gone back and
+// nobody has been told; then events go back before the producer's hook is called.
+func TestTheStepsOfAnEndInTheirOrder(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var source *stage.Producer[int]
+		told, back := new(told), make(chan int64, 1)
+		source = stage.FromSlice(upTo(3), stage.OnConsumerGone(func(_ context.Context, _ *stage.Subscription, c stage.Cancellation) error {
+			told.add(c)
+			back <- source.Stats().Output.Buffered
+			return nil
+		}))
+		c := stage.NewConsumer(func(context.Context, []int, *stage.Subscription) error { return errBoom },
+			stage.OnTerminate(func(error) { time.Sleep(time.Second) }))
+		c.SubscribeTo(source, stage.MaxDemand(3), stage.MinDemand(2))
+		runs := runAlone(t.Context(), source, c)
+
+		synctest.Wait() // c is in OnTerminate
+		require.True(t, runs[1].running())
+		require.NoError(t, c.Tell(func(context.Context) error { t.Error("called after the end"); return nil }))
+		require.Empty(t, told.list())
+		require.Zero(t, source.Stats().Output.Buffered)
+		require.NoError(t, c.Stats().Err)
+
+		time.Sleep(2 * time.Second)
+		require.EqualValues(t, 2, <-back)
+		require.Len(t, told.list(), 1)
+		require.ErrorIs(t, c.Stats().Err, errBoom)
+		require.ErrorIs(t, runs[1].wait(t), errBoom)
+		require.ErrorIs(t, c.Tell(func(context.Context) error { return nil }), stage.ErrEnded)
+		abortAll(t, runs[0])
+		closed(t, source, c)
 	})
 }

@@ -171,6 +171,9 @@ func (r *run[In, Out]) park() {
 	}
 	r.rest(r.waits())
 	r.publishOwed()
+	if r.asksCanWait() {
+		r.box.Rest()
+	}
 	wanted := r.parkOn()
 	if r.timer == nil && wanted == nil {
 		<-r.box.Bell()
@@ -404,7 +407,7 @@ func (r *run[In, Out]) awaits(goroutine uint64) bool {
 // stuck names what has not returned at this moment.
 func (r *run[In, Out]) stuck() []Stuck {
 	var list []Stuck
-	if callback := r.inProgressNow(); callback != "" {
+	if callback := r.inProgressNow(); callback != "" && callback != startCallback { // a start is its child's
 		list = append(list, Stuck{Stage: r.name(), Callback: callback})
 	}
 	if r.kids != nil {

@@ -204,7 +204,7 @@ func (c *core) observeFrom(onStage bool, m Message) {
 	}
 	m.At = time.Now()
 	for _, observe := range c.h.conf.observe {
-		err := c.apart("Observe", onStage, &c.deaf, func() { observe(m) })
+		err := c.apart("Observe", onStage, &c.observerGone, func() { observe(m) })
 		switch {
 		case err == nil || c.callback.Load()&abandoned != 0:
 		case onStage && c.verdict != nil:

@@ -76,11 +76,11 @@ type State struct {
 }
 
 // What a stage does is one word, written by the stage goroutine and read by anyone: in its upper 8 bits a
-// StateKind or, from inCallback on, the name of a callback; below that, in nanoseconds after the first
+// StateKind or, from callbackBit on, the name of a callback; below that, in nanoseconds after the first
 // look, when it began. 0 below: before that look.
 const (
-	stampBits  = 56
-	inCallback = 1 << 7
+	stampBits   = 56
+	callbackBit = 1 << 7
 )
 
 // stamp makes the word for something that begins now.
@@ -96,7 +96,7 @@ func (c *core) stamp(what uint64) uint64 {
 // is noted by rest.
 func (c *core) begins(cb callbackName) {
 	if c.looked.Load() != nil {
-		c.doing.Store(c.stamp(inCallback | uint64(cb)))
+		c.doing.Store(c.stamp(callbackBit | uint64(cb)))
 	}
 }
 
@@ -191,11 +191,11 @@ func (r *run[In, Out]) state(s *Stats) State {
 	}
 	s.Callback = callbackNames[callback]
 	switch {
-	case callback == uint32(inNone) && what&inCallback != 0:
+	case callback == uint32(inNone) && what&callbackBit != 0:
 		return State{Kind: StateBusy}
 	case callback == uint32(inNone):
 		return State{Kind: r.refine(StateKind(what), s), Since: since}
-	case what&inCallback == 0: // it began before the first look
+	case what&callbackBit == 0: // it began before the first look
 		since = first
 	}
 	kind, of := StateCallback, ""

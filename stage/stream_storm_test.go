@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Sources of 0, 1 and 2 events and many subscribers: every event comes once, nobody fails (B16).
+// Sources of 0, 1 and 2 events and many subscribers: every event comes once, nobody fails (bug B16).
 func TestShortSourcesAndManyRanges(t *testing.T) {
 	rounds := 1000
 	if testing.Short() {

@@ -222,8 +222,8 @@ func (s *Subscription) SetDemand(max, min int) error {
 // Hold says that n of the events that the callback in progress received over this subscription
 // are not finished when it returns: work on them goes on elsewhere. Until [Subscription.Release]
 // says that they are, the stage does not complete and Stop waits. It may be called only by the
-// events callback that received them, several times, for at most their number; else it returns
-// [ErrInvalidHold]. Call it before the work is handed out: what is not held cannot be released.
+// events callback that received them, several times, for at most their number; else it returns an
+// error that wraps [ErrInvalidHold]. Call it before the work is handed out: what is not held cannot be released.
 // Holding does not touch demand. Events that are held when the stage fails or is aborted are
 // counted lost.
 func (s *Subscription) Hold(n int) error {
@@ -231,14 +231,14 @@ func (s *Subscription) Hold(n int) error {
 		return errUnmadeSubscription
 	}
 	if n < 1 {
-		return ErrInvalidHold
+		return fmt.Errorf("%w: Hold(%d)", ErrInvalidHold, n)
 	}
 	s.consumer.beginRelease() // an abandoned callback may hold while the run ends
 	defer s.consumer.endRelease()
 	for {
 		free := s.holdable.Load()
 		if int64(n) > free {
-			return ErrInvalidHold
+			return fmt.Errorf("%w: Hold(%d), and %d may be held, by the callback that received them", ErrInvalidHold, n, free)
 		}
 		if s.holdable.CompareAndSwap(free, free-int64(n)) {
 			break
@@ -250,15 +250,18 @@ func (s *Subscription) Hold(n int) error {
 }
 
 // Release says that n held events are finished. It works until the consumer's run ends, also
-// after the subscription has ended. It returns [ErrInvalidHold] for n < 1 or for more than is
+// after the subscription has ended. It returns an error that wraps [ErrInvalidHold] for n < 1 or for more than is
 // held, and then changes nothing; after the run has ended it returns [ErrEnded]. What a consumer
 // supervisor holds for its children is not the caller's to release: [ErrInvalidHold].
 func (s *Subscription) Release(n int) error {
 	if !s.made() {
 		return errUnmadeSubscription
 	}
-	if n < 1 || s.slots != nil {
-		return ErrInvalidHold
+	switch {
+	case n < 1:
+		return fmt.Errorf("%w: Release(%d)", ErrInvalidHold, n)
+	case s.slots != nil:
+		return fmt.Errorf("%w: Release(%d): a child holds its event until it ends", ErrInvalidHold, n)
 	}
 	s.consumer.beginRelease()
 	defer s.consumer.endRelease()
@@ -268,7 +271,7 @@ func (s *Subscription) Release(n int) error {
 		case held < 0:
 			return ErrEnded
 		case int64(n) > held:
-			return ErrInvalidHold
+			return fmt.Errorf("%w: Release(%d), and %d are held", ErrInvalidHold, n, held)
 		case !s.held.CompareAndSwap(held, held-int64(n)):
 			continue
 		}

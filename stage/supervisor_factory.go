@@ -44,7 +44,7 @@ func (r *supervision) expect(m *keptMember, stage Stage) error {
 }
 
 func (r *supervision) log(level slog.Level, msg string, args ...any) {
-	if r.mute.Load() {
+	if r.loggerGone.Load() {
 		return
 	}
 	logger := r.sup.conf.logger
@@ -53,7 +53,7 @@ func (r *supervision) log(level slog.Level, msg string, args ...any) {
 	}
 	err := r.apart("Logger", func() { logger.Log(context.Background(), level, msg, args...) })
 	if stuck := stuckIn(err); stuck != nil {
-		r.mute.Store(true)
+		r.loggerGone.Store(true)
 		r.nameStuck(&ending{reason: err})
 	}
 }

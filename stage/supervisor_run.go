@@ -45,11 +45,11 @@ type supervision struct {
 	stopping int  // the member that is being stopped, and waited for; -1: none
 	dropped  bool // nobody is started any more
 
-	launch launch         // of its restarts
-	halted chan struct{}  // closed when nothing is started any more
-	mute   atomic.Bool    // the log handler was abandoned: it is not called any more
-	starts sync.WaitGroup // goroutines of start
-	done   chan struct{}  // closed when it has ended
+	launch     launch         // of its restarts
+	halted     chan struct{}  // closed when nothing is started any more
+	loggerGone atomic.Bool    // the log handler was abandoned: it is not called any more
+	starts     sync.WaitGroup // goroutines of start
+	done       chan struct{}  // closed when it has ended
 }
 
 // keptMember is one member of a supervision.

@@ -156,10 +156,10 @@ func TestPutFrontComesBeforeMarksAndIsNeverDiscarded(t *testing.T) {
 		b.Mark("behind 11")
 		require.Equal(t, []int{10, 11}, b.Take(2)) // its mark is at the very front now
 		back := seq(10, 2)
-		b.PutFront(back[1:])
-		b.PutFront(back[:1])
-		b.PutFront(nil)
-		b.PutFront(seq(8, 2))
+		b.PutFront(back[1:], nil)
+		b.PutFront(back[:1], nil)
+		b.PutFront(nil, nil)
+		b.PutFront(seq(8, 2), nil)
 		require.Equal(t, 4, b.Len(), "above the limit")
 		_, ok := b.Due()
 		require.False(t, ok, "the mark is behind them again")
@@ -386,7 +386,7 @@ func FuzzBuffer(f *testing.F) {
 				events := fresh(ops[1])
 				remember(events)
 				model.putFront(events)
-				b.PutFront(events)
+				b.PutFront(events, nil)
 			case 2:
 				next++
 				model.list = append(model.list, entry{n: next, isMark: true})
@@ -451,4 +451,29 @@ func BenchmarkBuffer(b *testing.B) {
 			buf.Put(batch)
 		}
 	})
+}
+
+func TestWhatComesBackInStepsStaysInOrder(t *testing.T) {
+	b := New[int, string](-1, KeepLast)
+	b.Mark("now")
+	b.Put([]int{9})
+	b.Mark("end")
+	b.PutFront([]int{3, 4}, "a")
+	b.PutFront([]int{1, 2}, "b")
+	b.PutBehind([]int{5}, "a")
+	b.PutBehind([]int{6}, "c")
+	b.PutBehind(nil, "c")
+	b.PutBehind([]int{7}, "a")
+	require.Equal(t, 8, b.Len())
+	require.Equal(t, []int{6, 1, 2, 3}, b.Take(4), "from another: in front")
+	b.PutBehind([]int{8}, "a")
+	require.Equal(t, []int{4, 5, 7, 8}, b.Take(9), "up to the mark, which was behind all of them")
+	mark, ok := b.Due()
+	require.True(t, ok)
+	require.Equal(t, "now", mark)
+	b.PutBehind([]int{10}, "a")
+	require.Equal(t, []int{10, 9}, b.Take(9), "the others have gone: in front")
+	mark, _ = b.Due()
+	require.Equal(t, "end", mark)
+	require.Zero(t, b.Len()+b.Marks())
 }

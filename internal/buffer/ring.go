@@ -23,11 +23,15 @@ func (r *ring[E]) pushBack(e E) {
 	*r.at(r.len - 1) = e
 }
 
-func (r *ring[E]) pushFront(e E) {
+// insert puts e before the i-th one; the cost is O(i).
+func (r *ring[E]) insert(i int, e E) {
 	r.grow()
 	r.head = (r.head - 1) & (len(r.slots) - 1)
 	r.len++
-	*r.at(0) = e
+	for j := range i {
+		*r.at(j) = *r.at(j + 1)
+	}
+	*r.at(i) = e
 }
 
 // popFront removes the first one and lets go of what it points to.

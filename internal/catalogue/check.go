@@ -7,8 +7,11 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -43,6 +46,42 @@ func missing(rows []row) []string {
 			faults = append(faults, r.id+" has no test")
 		case r.ci == 0 || r.long == 0:
 			faults = append(faults, r.id+" has no count")
+		}
+	}
+	return faults
+}
+
+// ruleHead begins a rule of docs/protocol.md.
+var ruleHead = regexp.MustCompile(`(?m)^\*\*([A-Z]{1,2}[0-9]+)\.\*\*`)
+
+// rulesOfThePage returns the numbers of the rules that docs/protocol.md has, in order.
+func rulesOfThePage(root string) ([]string, error) {
+	text, err := os.ReadFile(filepath.Join(root, "docs", "protocol.md"))
+	var numbers []string
+	for _, m := range ruleHead.FindAllSubmatch(text, -1) {
+		numbers = append(numbers, string(m[1]))
+	}
+	return numbers, err
+}
+
+// unwritten returns the rules that the page has and the catalogue has not, and the other way round.
+func unwritten(rows []row, page []string) []string {
+	var faults []string
+	left := map[string]int{}
+	for _, number := range page {
+		left["rule "+number]++
+	}
+	for _, r := range rows {
+		if strings.HasPrefix(r.id, "rule ") {
+			left[r.id]--
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(left)) {
+		switch n := left[id]; {
+		case n > 0:
+			faults = append(faults, id+" of docs/protocol.md is not in the catalogue")
+		case n < 0:
+			faults = append(faults, id+" is not in docs/protocol.md")
 		}
 	}
 	return faults

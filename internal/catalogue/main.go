@@ -58,7 +58,12 @@ func show(w io.Writer, root, done string, long bool) ([]string, error) {
 		return nil, err
 	}
 	print(w, rows, counts, done != "")
+	written, err := rulesOfThePage(root)
+	if err != nil {
+		return nil, err
+	}
 	faults := append(missing(rows), unknown(rows, known)...)
+	faults = append(faults, unwritten(rows, written)...)
 	if done != "" {
 		faults = append(faults, tooFew(rows, counts, long)...)
 	}
@@ -68,7 +73,7 @@ func show(w io.Writer, root, done string, long bool) ([]string, error) {
 // catalogue is all of it, in order.
 func catalogue() []row {
 	var all []row
-	for _, part := range [][]row{simulation, demand, userCode, lifecycle, load, shards, bugs, rules} {
+	for _, part := range [][]row{simulation, demand, userCode, lifecycle, load, shards, bugs, rules, protocol} {
 		all = append(all, part...)
 	}
 	return all

@@ -30,6 +30,17 @@ func TestWhatIsMissingIsFound(t *testing.T) {
 	require.Len(t, unknown(all, nil), testsOf(all), "tests that do not exist")
 }
 
+func TestTheRulesOfThePageAreThoseOfTheCatalogue(t *testing.T) {
+	page, err := rulesOfThePage("../..")
+	require.NoError(t, err)
+	require.Greater(t, len(page), 100)
+	all := catalogue()
+	require.Empty(t, unwritten(all, page))
+	require.Equal(t, []string{"rule M1 is not in docs/protocol.md"}, unwritten(all, page[1:]))
+	require.Equal(t, []string{"rule X1 of docs/protocol.md is not in the catalogue"}, unwritten(all, append(page, "X1")))
+	require.NotEmpty(t, unwritten(all, append(page, page[0])), "a number twice")
+}
+
 func testsOf(rows []row) (n int) {
 	for _, r := range rows {
 		n += len(r.tests)

@@ -1,34 +1,51 @@
-package docs
+package docs_test
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
-// Every test that the pages of the shard build name is there.
-func TestTestsThatPagesNameAreThere(t *testing.T) {
+var (
+	testFunc  = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark|Example)\w*)\(`)
+	testNamed = regexp.MustCompile("`(?:\\w+\\.)?((?:Test|Fuzz|Benchmark|Example)[A-Z]\\w*)`")
+)
+
+// testsBelow returns the names of tests in the test files below a folder.
+func testsBelow(t *testing.T, folder string) map[string]bool {
 	there := map[string]bool{}
-	files, err := filepath.Glob("../../examples/shards/internal/*/*_test.go")
-	require.NoError(t, err)
-	require.NotEmpty(t, files)
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		require.NoError(t, err)
-		for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllSubmatch(text, -1) {
+	require.NoError(t, filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, m := range testFunc.FindAllSubmatch(text, -1) {
 			there[string(m[1])] = true
 		}
-	}
-	for _, page := range []string{"../../docs/shards.md", "../../docs/shards-reliability.md"} {
+		return err
+	}))
+	return there
+}
+
+// Every test that a page names is there. (TestDispatcher and FuzzDispatcher are functions of stagetest that look like one.)
+func TestTestsThatPagesNameAreThere(t *testing.T) {
+	there, found := testsBelow(t, root), map[string]int{}
+	require.Greater(t, len(there), 500)
+	there["TestDispatcher"], there["FuzzDispatcher"] = true, true
+	for _, page := range pages(t) {
 		text, err := os.ReadFile(page)
 		require.NoError(t, err)
-		named := regexp.MustCompile("`(Test\\w+)`").FindAllSubmatch(text, -1)
-		require.NotEmpty(t, named, page)
-		for _, m := range named {
+		for _, m := range testNamed.FindAllSubmatch(text, -1) {
 			require.True(t, there[string(m[1])], "%s names %s", page, m[1])
+			found[page]++
 		}
+	}
+	for _, page := range []string{"shards.md", "shards-reliability.md", "performance.md", "reliability.md"} {
+		require.NotZero(t, found[filepath.Join(root, "docs", page)], page)
 	}
 }

@@ -32,6 +32,8 @@ type Box[M any] struct {
 	mu     sync.Mutex // guards what follows; never held across a send
 	queue  []M
 	wakes  uint64
+	rung   bool // one of the messages in queue has rung
+	rests  bool // the reader does not want to be woken by PostQuiet
 	closed bool
 }
 
@@ -44,25 +46,42 @@ func (b *Box[M]) Init() {
 // may be parked. It never blocks. Post reports false once the box is closed: m
 // is then not kept. Safe for concurrent use; what one goroutine posts stays in
 // its order.
-func (b *Box[M]) Post(m M) bool {
+func (b *Box[M]) Post(m M) bool { return b.post(m, false) }
+
+// PostQuiet is [Box.Post] of a message that does not wake a reader which rests
+// ([Box.Rest]): it is taken with the one that does.
+func (b *Box[M]) PostQuiet(m M) bool { return b.post(m, true) }
+
+func (b *Box[M]) post(m M, quiet bool) bool {
 	b.mu.Lock()
 	if b.closed {
 		b.mu.Unlock()
 		return false
 	}
 	b.queue = append(b.queue, m)
-	first := len(b.queue) == 1
-	if first && len(b.bell) == 0 {
-		b.wakes++
+	// One of the messages that a Take finds rings, the first that is to. If the reader takes it
+	// before the bell rings, the bell brings one Take that finds nothing; a message is never
+	// left without one, but for those that are to wait for another.
+	ring := !b.rung && !(quiet && b.rests)
+	if ring {
+		b.rung = true
+		if len(b.bell) == 0 {
+			b.wakes++
+		}
 	}
 	b.mu.Unlock()
-	// Only the message that ends emptiness rings: those behind it are seen by
-	// the same Take. If the reader takes it before the bell rings, the bell
-	// brings one Take that finds nothing; a message is never left without one.
-	if first {
+	if ring {
 		b.Ring()
 	}
 	return true
+}
+
+// Rest says that the reader, which has taken everything and is going to park, does not want to be
+// woken by what [Box.PostQuiet] posts. It holds until the next Take. Only the reader calls Rest.
+func (b *Box[M]) Rest() {
+	b.mu.Lock()
+	b.rests = true
+	b.mu.Unlock()
 }
 
 // Ring wakes the reader without a message. It never blocks; rings that the
@@ -86,7 +105,7 @@ func (b *Box[M]) Take(spare []M) []M {
 	}
 	b.mu.Lock()
 	taken := b.queue
-	b.queue = spare[:0]
+	b.queue, b.rung, b.rests = spare[:0], false, false
 	b.mu.Unlock()
 	return taken
 }

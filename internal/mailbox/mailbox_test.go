@@ -215,6 +215,71 @@ func TestEveryAcceptedMessageIsTakenOrLeft(t *testing.T) {
 	}
 }
 
+func TestAQuietMessageDoesNotWakeAReaderThatRests(t *testing.T) {
+	b := newBox[int]()
+	require.True(t, b.PostQuiet(1))
+	<-b.Bell() // it does not rest
+	require.Equal(t, []int{1}, b.Take(nil))
+
+	b.Rest()
+	require.True(t, b.PostQuiet(2))
+	require.True(t, b.PostQuiet(3))
+	requireSilent(t, b, "it rests")
+	require.EqualValues(t, 1, b.Wakes())
+	require.Equal(t, 2, b.Len())
+	b.Post(4)
+	<-b.Bell()
+	require.EqualValues(t, 2, b.Wakes(), "one for all three")
+	b.Post(5)
+	b.PostQuiet(6)
+	requireSilent(t, b, "it has been woken, and will take them")
+	require.Equal(t, []int{2, 3, 4, 5, 6}, b.Take(nil), "in order")
+
+	b.PostQuiet(7)
+	<-b.Bell() // a Take ends the rest
+	b.Take(nil)
+	b.Rest()
+	b.PostQuiet(8)
+	b.Ring()
+	<-b.Bell()
+	require.Equal(t, []int{8}, b.Take(nil), "a ring without a message")
+	b.Rest()
+	b.PostQuiet(9)
+	require.Equal(t, []int{9}, b.Close())
+	require.False(t, b.PostQuiet(10))
+}
+
+// Loud messages of many senders are never left lying, however quiet ones and rests come between them.
+func TestARestLosesNoWake(t *testing.T) {
+	const senders, each = 4, 1000
+	b := newBox[letter]()
+	for s := range senders {
+		go func() { // ends after each posts; the reader waits for its last one
+			for i := range each {
+				if i%3 == s%3 {
+					b.PostQuiet(letter{s, i})
+				} else {
+					b.Post(letter{s, i})
+				}
+			}
+			b.Post(letter{s, each})
+		}()
+	}
+	var next [senders]int
+	var batch []letter
+	for done := 0; done < senders; {
+		b.Rest()
+		<-b.Bell() // a lost wake would hang here
+		batch = b.Take(batch)
+		for _, m := range batch {
+			require.Equal(t, next[m.sender], m.number)
+			if next[m.sender]++; m.number == each {
+				done++
+			}
+		}
+	}
+}
+
 func TestTakeClearsAndReusesStorage(t *testing.T) {
 	b := newBox[*int]()
 	b.Post(new(int))

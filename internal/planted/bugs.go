@@ -104,7 +104,7 @@ var Bugs = []Bug{
 	},
 	{
 		"refused", "events that a closed mailbox refuses are dropped",
-		[]Edit{{emit, "		r.takeBack(last.e, last.events)\n", ""}},
+		[]Edit{{emit, "		r.takeBack(last.e, last.events, false)\n", ""}},
 	},
 	{
 		"left behind", "a supervisor starts a member again and leaves those behind that depend on it",

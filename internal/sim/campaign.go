@@ -11,12 +11,13 @@ import (
 
 // Config says which seeds a campaign runs.
 type Config struct {
-	From     uint64    // the first seed
-	Seeds    int       // how many
-	Modes    []Mode    // every seed in each of them; none: both
-	Workers  int       // at once; at least 1
-	First    bool      // stop at the first violation
-	Progress io.Writer // a line now and then; nil: none
+	From      uint64    // the first seed
+	Seeds     int       // how many
+	Modes     []Mode    // every seed in each of them; none: both
+	Alternate bool      // every seed in one of them only, which changes from seed to seed
+	Workers   int       // at once; at least 1
+	First     bool      // stop at the first violation
+	Progress  io.Writer // a line now and then; nil: none
 }
 
 // Report is what a campaign showed.
@@ -37,16 +38,20 @@ func Campaign(t *testing.T, cfg Config) *Report {
 	if len(modes) == 0 {
 		modes = []Mode{Safety, Liveness}
 	}
+	each := len(modes) // runs of a seed
+	if cfg.Alternate {
+		each = 1
+	}
 	var next, stop atomic.Int64
 	var mu sync.Mutex
 	begin := time.Now()
 	work := func() {
 		for stop.Load() == 0 {
 			i := int(next.Add(1)) - 1
-			if i >= cfg.Seeds*len(modes) {
+			if i >= cfg.Seeds*each {
 				return
 			}
-			seed, mode := cfg.From+uint64(i/len(modes)), modes[i%len(modes)]
+			seed, mode := cfg.From+uint64(i/each), modes[i%len(modes)]
 			result := Run(t, OptionsOf(seed, mode), nil)
 			mu.Lock()
 			report.Runs++

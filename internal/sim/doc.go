@@ -12,5 +12,5 @@
 //	watch.go      what callbacks and messages are held against while it runs
 //	check.go      what is held against Stats when nothing moves; classify.go: why nothing moves
 //	states.go     states that a campaign must have reached
-//	run.go        one seed; campaign.go: many
+//	run.go        one seed; campaign.go: many. In CI 5,000, whose modes alternate; in the long run 20,000, each in both modes
 package sim

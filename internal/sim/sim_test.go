@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/go-genstage/genstage/internal/sim"
+	"github.com/go-genstage/genstage/internal/testargs"
 	"github.com/go-genstage/genstage/internal/testkit"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -23,21 +24,45 @@ func seeds(ci, long int) int {
 	return n
 }
 
-// T1, T2, T3, T5, T8: random pipelines, faults and schedules, in both modes; no promise is broken, and every
-// interesting state is reached.
+// T1, T2, T3, T5, T8: random pipelines, faults and schedules; no promise is broken, and every interesting state is
+// reached. In CI the modes alternate from seed to seed, in the long run every seed has both.
 func TestCampaign(t *testing.T) {
-	n := seeds(2500, 20_000)
-	report := sim.Campaign(t, sim.Config{From: 1, Seeds: n, Workers: runtime.GOMAXPROCS(0)})
-	require.Equal(t, 2*n, report.Runs)
+	n := seeds(5000, 20_000)
+	runs := n
+	if testargs.Long() {
+		runs = 2 * n
+	}
+	report := sim.Campaign(t, sim.Config{From: 1, Seeds: n, Alternate: runs == n, Workers: runtime.GOMAXPROCS(0)})
+	require.Equal(t, runs, report.Runs)
 	for _, failed := range report.Failed {
 		t.Errorf("go run ./internal/sim/cmd/sim -seed %d -mode %v -trace\n%s", failed.Options.Seed, failed.Options.Mode,
 			strings.Join(failed.Violations, "\n"))
 	}
-	if n >= 2500 {
+	if n >= 5000 {
 		require.Empty(t, report.States.Missing(), "never reached")
 	}
 	for _, id := range []string{"T1", "T2", "T3", "T5", "T8"} {
 		testkit.Report(t, id, report.Runs)
+	}
+}
+
+// Alternating modes are those of the seeds' own runs, the first mode first.
+func TestAlternatingModes(t *testing.T) {
+	want := [...]sim.States{ // of one mode, by seed
+		sim.Run(t, sim.OptionsOf(7, sim.Safety), nil).States,
+		sim.Run(t, sim.OptionsOf(8, sim.Liveness), nil).States,
+		sim.Run(t, sim.OptionsOf(9, sim.Safety), nil).States,
+	}
+	for n := range len(want) {
+		var sum sim.States
+		for _, states := range want[:n+1] {
+			for state, times := range states {
+				sum[state] += times
+			}
+		}
+		report := sim.Campaign(t, sim.Config{From: 7, Seeds: n + 1, Alternate: true})
+		require.Equal(t, n+1, report.Runs)
+		require.Equal(t, sum, report.States)
 	}
 }
 

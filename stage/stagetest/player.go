@@ -92,7 +92,7 @@ func (c *config) play(make stage.DispatcherFactory[int], ops []op, skip map[int]
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			p.fail("D0", "it panicked (no rule allows that): %v\n%s", v, debug.Stack())
+			p.fail("D0", "it panicked: %v\n%s", v, debug.Stack())
 		}
 	}()
 	d, err := make()

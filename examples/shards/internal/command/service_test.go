@@ -64,8 +64,8 @@ func TestStatusOfAServiceWithAFailingShard(t *testing.T) {
 	require.Equal(t, time.Minute, tr.Next.Sub(tr.Last).Round(time.Millisecond))
 	code, stdout, _ := shards(t, "status", "-out", out)
 	require.Equal(t, exitFailed, code)
-	require.Contains(t, stdout, "watching: 2 shards built, 0 in progress")
-	require.Regexp(t, `(?m)^failed \(attempt 1, \d+s ago; next try in \d+s\): shard "s01", snapshot "w01": `, stdout)
+	require.Contains(t, stdout, ": 2 shards built, 0 in progress") // how long ago depends on the machine: TestStatusSaysHowABuildIs has it
+	require.Regexp(t, `(?m)^failed \(attempt 1, .* ago; next try .*\): shard "s01", snapshot "w01": `, stdout)
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	said("finishing")
@@ -111,18 +111,25 @@ func TestDrainHasALimit(t *testing.T) {
 	noTemps(t, out)
 }
 
-// What is in progress at the signal is finished, what is not is not begun.
+// What is in progress at the signal is finished, what is not is not begun. All of it would take half a minute, so that a signal that comes late does no harm.
 func TestDrainFinishesWhatIsInProgress(t *testing.T) {
 	root, out := folders(t)
-	put(t, root, 5, 2)
+	put(t, root, 200, 2)
 	cmd, said := program(t, "build", "-root", root, "-out", out, "-latency", "300ms", "-builders", "2", "-log", "text")
 	said("msg=building")
 	said("msg=building")
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, cmd.Wait())
+	require.FileExists(t, filepath.Join(out, "s00.shard"))
+	require.FileExists(t, filepath.Join(out, "s01.shard"))
 	shardNames, err := filepath.Glob(filepath.Join(out, "*.shard"))
 	require.NoError(t, err)
-	require.Len(t, shardNames, 2)
+	require.Less(t, len(shardNames), 200)
+	noTemps(t, out)
+	s, _ := statusOf(t, out)
+	require.Equal(t, len(shardNames), s.Built)
+	require.Zero(t, s.InProgress)
+	require.Empty(t, s.Troubles)
 }
 
 func TestDryRun(t *testing.T) {
@@ -214,6 +221,7 @@ func TestStatusSaysHowABuildIs(t *testing.T) {
 		{Status{Updated: now.Add(-time.Hour), Watching: true}, "not heard of since 1h0m0s ago, perhaps killed"},
 		{Status{Updated: now.Add(-time.Hour), Ended: true}, "ended 1h0m0s ago"},
 		{Status{Updated: now.Add(time.Hour), Watching: true}, "not heard of since 0s ago, perhaps killed"}, // the clock was set back
+		{Status{Troubles: []build.Trouble{{State: build.Failed, Attempts: 2, Last: now.Add(-3 * time.Second)}}}, "failed (attempt 2, 3s ago; "},
 		{Status{Troubles: []build.Trouble{{State: build.NotReady}}}, "next try at the next poll"},
 		{Status{Troubles: []build.Trouble{{State: build.Failed}}}, "no further try"},
 		{Status{Troubles: []build.Trouble{{State: build.Failed, Next: now}}}, "next try is due"},
