@@ -18,78 +18,104 @@ type Curve struct {
 	Points []Point
 }
 
-// Panel is one picture: curves over the same two axes, the upright one logarithmic from 1 on.
+// Panel is one picture: a small one for each curve, with the first curve behind it in grey. All have the same upright
+// axis, logarithmic from 1 on; to the right each goes as far as its two curves.
 type Panel struct {
 	Title  string
-	X      string // what goes to the right
+	X      string // the unit of what goes to the right
 	Curves []Curve
 }
 
-// The measures of a panel, in pixels.
+// The measures of the picture, in pixels.
 const (
-	left, top     = 64, 32
-	width, height = 620, 260
-	legend        = 270
-	panelHeight   = 370
+	columns       = 3
+	left, top     = 44, 34 // of the first cell
+	width, height = 236, 84
+	cellWidth     = left + width + 12
+	cellHeight    = height + 46
+	heading       = 40
 )
 
-var colours = []string{
-	"#1b6ca8", "#d1495b", "#2e8b57", "#e08e0b", "#6a4c93", "#00798c", "#8d5524", "#c71585", "#556b2f", "#4b4b4b",
-	"#4169e1", "#ff7f50", "#20b2aa", "#b8860b", "#9370db", "#5f9ea0", "#a52a2a", "#708090",
-}
-
-// Write draws the panels one below the other. Curves of one index have one colour in all panels.
+// Write draws the panels one below the other.
 func Write(w io.Writer, panels ...Panel) error {
-	var b strings.Builder
-	all := left + width + legend
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">`+"\n", all, panelHeight*len(panels))
-	b.WriteString(`<rect width="100%" height="100%" fill="white"/>` + "\n")
-	for i, p := range panels {
-		fmt.Fprintf(&b, `<g transform="translate(%d,%d)">`+"\n", left, top+i*panelHeight)
-		p.draw(&b)
-		b.WriteString("</g>\n")
+	var b, body strings.Builder
+	down := 0
+	for _, p := range panels {
+		fmt.Fprintf(&body, `<g transform="translate(0,%d)">`+"\n", down)
+		down += p.draw(&body)
+		body.WriteString("</g>\n")
 	}
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="11">`+"\n", columns*cellWidth, down)
+	b.WriteString(`<rect width="100%" height="100%" fill="white"/>` + "\n")
+	b.WriteString(body.String())
 	b.WriteString("</svg>\n")
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-func (p Panel) draw(b *strings.Builder) {
-	right, high := 1e-9, 10.0
+// draw returns how high the panel is.
+func (p Panel) draw(b *strings.Builder) int {
+	high := 10.0
 	for _, c := range p.Curves {
 		for _, pt := range c.Points {
-			right, high = max(right, pt.X), max(high, pt.Y)
+			high = max(high, pt.Y)
 		}
 	}
 	decades := math.Ceil(math.Log10(high))
+	fmt.Fprintf(b, `<text x="%d" y="24" font-size="14" font-weight="bold">%s</text>`+"\n", left, html.EscapeString(p.Title))
+	for i, c := range p.Curves {
+		fmt.Fprintf(b, `<g transform="translate(%d,%d)">`+"\n", i%columns*cellWidth+left, heading+i/columns*cellHeight+top-14)
+		p.cell(b, c, decades)
+		b.WriteString("</g>\n")
+	}
+	rows := (len(p.Curves) + columns - 1) / columns
+	return heading + rows*cellHeight
+}
+
+// cell draws one curve, in front of the first.
+func (p Panel) cell(b *strings.Builder, c Curve, decades float64) {
+	right := max(1e-9, c.end(), p.Curves[0].end())
 	x := func(v float64) float64 { return v / right * width }
 	y := func(v float64) float64 { return height - math.Log10(max(v, 1))/decades*height }
-	fmt.Fprintf(b, `<text x="0" y="-12" font-weight="bold">%s</text>`+"\n", html.EscapeString(p.Title))
+	size := 11
+	if len(c.Name) > 36 {
+		size = 8
+	}
+	fmt.Fprintf(b, `<text x="0" y="-6" font-size="%d" font-weight="bold">%s</text>`+"\n", size, html.EscapeString(c.Name))
 	for d := 0.0; d <= decades; d++ {
 		at := y(math.Pow(10, d))
-		fmt.Fprintf(b, `<path d="M0 %.1fH%d" stroke="#ddd"/><text x="-8" y="%.1f" text-anchor="end">%s</text>`+"\n", at, width, at+4, short(math.Pow(10, d)))
-	}
-	for i := range 5 {
-		at := float64(i) / 4
-		fmt.Fprintf(b, `<text x="%.1f" y="%d" text-anchor="middle">%.3g</text>`+"\n", at*width, height+18, at*right)
-	}
-	fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", width/2, height+36, html.EscapeString(p.X))
-	for i, c := range p.Curves {
-		colour := colours[i%len(colours)]
-		if len(c.Points) > 0 {
-			fmt.Fprintf(b, `<path fill="none" stroke="%s" stroke-width="1.3" d="M%.1f %.1f`, colour, x(c.Points[0].X), y(c.Points[0].Y))
-			last := ""
-			for _, pt := range c.Points[1:] {
-				if step := fmt.Sprintf("%.1f", y(pt.Y)); step != last {
-					fmt.Fprintf(b, "H%.1fV%s", x(pt.X), step)
-					last = step
-				}
-			}
-			fmt.Fprintf(b, `H%.1f"/>`+"\n", x(c.Points[len(c.Points)-1].X))
+		fmt.Fprintf(b, `<path d="M0 %.1fH%d" stroke="#ddd"/>`, at, width)
+		if decades <= 4 || math.Mod(d, 2) == 0 {
+			fmt.Fprintf(b, `<text x="-5" y="%.1f" font-size="9" text-anchor="end">%s</text>`+"\n", at+3, short(math.Pow(10, d)))
 		}
-		at := 14 * i
-		fmt.Fprintf(b, `<path d="M%d %dh18" stroke="%s" stroke-width="3"/><text x="%d" y="%d" font-size="11">%s</text>`+"\n", width+16, at, colour, width+40, at+4, html.EscapeString(c.Name))
 	}
+	fmt.Fprintf(b, `<text x="0" y="%d" font-size="9">0</text><text x="%d" y="%d" font-size="9" text-anchor="end">%.2f %s</text>`+"\n",
+		height+11, width, height+11, right, html.EscapeString(p.X))
+	p.Curves[0].path(b, x, y, "#bbb")
+	c.path(b, x, y, "#1b6ca8")
+}
+
+// end is where the curve ends.
+func (c Curve) end() float64 {
+	if len(c.Points) == 0 {
+		return 0
+	}
+	return c.Points[len(c.Points)-1].X
+}
+
+func (c Curve) path(b *strings.Builder, x, y func(float64) float64, colour string) {
+	if len(c.Points) == 0 {
+		return
+	}
+	fmt.Fprintf(b, `<path fill="none" stroke="%s" d="M%.1f %.1f`, colour, x(c.Points[0].X), y(c.Points[0].Y))
+	last := ""
+	for _, pt := range c.Points[1:] {
+		if step := fmt.Sprintf("%.1f", y(pt.Y)); step != last {
+			fmt.Fprintf(b, "H%.1fV%s", x(pt.X), step)
+			last = step
+		}
+	}
+	fmt.Fprintf(b, `H%.1f"/>`+"\n", x(c.end()))
 }
 
 // short writes a power of ten.

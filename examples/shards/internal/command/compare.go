@@ -230,8 +230,8 @@ func printComparison(w io.Writer, list []compared, reports []build.Report, ratio
 // drawCurves draws snapshots in flight and bytes in transit over time, a curve for each design.
 func drawCurves(file string, list []compared, curves []build.Curves) error {
 	panels := []chart.Panel{
-		{Title: "Snapshots in flight", X: "seconds"},
-		{Title: "Bytes in transit: read, and not yet ingested", X: "seconds"},
+		{Title: "Snapshots in flight over time; grey: by hand", X: "s"},
+		{Title: "Bytes in transit over time (read, and not yet ingested); grey: by hand", X: "s"},
 	}
 	for i, c := range curves {
 		panels[0].Curves = append(panels[0].Curves, chart.Curve{Name: list[i].name, Points: chartPoints(c.InFlight)})
