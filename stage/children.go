@@ -28,10 +28,11 @@ type children[In any] struct {
 
 	restarted intensity // owned by the stage goroutine
 
+	starting atomic.Uint64 // the child whose start phase the stage goroutine waits for; 0: none
+
 	mu         sync.Mutex
 	all        map[ChildID]*child[In] // guarded by mu: those that have not ended
 	restarting int64                  // guarded by mu: how many of them wait for their next attempt
-	starting   ChildID                // guarded by mu: whose start phase the stage goroutine waits for; 0: none
 	started    int64                  // guarded by mu: children so far; the number of the last one
 	ended      int64                  // guarded by mu
 }
@@ -103,11 +104,9 @@ func (k *children[In]) launch(c *child[In]) begun {
 	a.up = up
 	k.begins(inStart)
 	k.callback.Store(uint32(inStart))
-	k.starts(c.id)
-	defer func() {
-		k.starts(0)
-		k.callback.Store(uint32(inNone))
-	}()
+	defer k.callback.Store(uint32(inNone))
+	k.starting.Store(uint64(c.id))
+	defer k.starting.Store(0)
 	go a.live(k.join("child")) // the same; and the stage goroutine waits for its start
 	select {
 	case b := <-up:
@@ -125,13 +124,6 @@ func (k *children[In]) launch(c *child[In]) begun {
 		return begun{stuck: true, err: ErrStuck}
 	}
 	return <-up // it has just answered
-}
-
-// starts notes whose start phase the stage goroutine waits for.
-func (k *children[In]) starts(id ChildID) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.starting = id
 }
 
 // abandon gives up the children that have not returned, as Grace is over.
@@ -361,12 +353,9 @@ func (k *children[In]) list() []ChildInfo[In] {
 
 // stuck names the children that have not returned, and the one whose start phase has not.
 func (k *children[In]) stuck() []Stuck {
-	all := k.list()
-	k.mu.Lock()
-	starting := k.starting
-	k.mu.Unlock()
+	starting := ChildID(k.starting.Load())
 	var list []Stuck
-	for _, c := range all {
+	for _, c := range k.list() {
 		switch {
 		case c.ID == starting:
 			list = append(list, Stuck{Stage: k.name(), Callback: startCallback, Child: c.ID})

@@ -188,11 +188,7 @@ func (d *partitionDispatcher[T, K]) HandBack(r Request[T], events []T) (again []
 	if p == nil {
 		return nil, len(events)
 	}
-	if r.late {
-		p.queue.PutBehind(events, r.Consumer)
-	} else {
-		p.queue.PutFront(events, r.Consumer)
-	}
+	p.queue.PutBack(events, r.Consumer, r.late)
 	d.book(p)
 	return nil, 0
 }
@@ -354,7 +350,7 @@ func (d *partitionDispatcher[T, K]) Flush(out Outlet[T]) {
 		for n := 1; n > 0; {
 			d.pass(p, out)
 			if n = int(min(p.subs.Live(), int64(p.queue.Len()))); n > 0 {
-				p.queue.PutFront(p.subs.Dispatch(p.queue.Take(n), out), nil) // what its budget refuses
+				p.queue.PutFront(p.subs.Dispatch(p.queue.Take(n), out)) // what its budget refuses
 			}
 		}
 		d.book(p)

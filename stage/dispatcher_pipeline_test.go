@@ -199,7 +199,6 @@ func (d half) Dispatch(events []int, out stage.Outlet[int]) []int {
 	panic("half")
 }
 
-// Consumers crash at random points; the events are given to others as the dispatcher says.
 // A stage that is done, and not yet delivered, hands back what still comes, batch by batch. Whoever gets it gets it in order.
 func TestWhatIsHandedBackInStepsStaysInOrder(t *testing.T) {
 	one := func(int) int { return 1 }
@@ -232,7 +231,7 @@ func TestWhatIsHandedBackInStepsStaysInOrder(t *testing.T) {
 				})
 				other.SubscribeTo(source)
 
-				source1, relayed, sunk := start(t.Context(), queue), start(t.Context(), relay), start(t.Context(), sink)
+				queued, relayed, sunk := start(t.Context(), queue), start(t.Context(), relay), start(t.Context(), sink)
 				synctest.Wait()
 				require.NoError(t, queue.Push(t.Context(), 1, 100))
 				for e := range 4 {
@@ -247,7 +246,7 @@ func TestWhatIsHandedBackInStepsStaysInOrder(t *testing.T) {
 				require.Equal(t, []int{2, 3, 4, 5}, got)
 				queue.Close()
 				require.NoError(t, asker.Ask(1))
-				for _, r := range []*started{source1, relayed, sunk, last} {
+				for _, r := range []*started{queued, relayed, sunk, last} {
 					require.NoError(t, r.wait(t))
 				}
 			})
@@ -255,6 +254,7 @@ func TestWhatIsHandedBackInStepsStaysInOrder(t *testing.T) {
 	}
 }
 
+// Consumers crash at random points; the events are given to others as the dispatcher says.
 func TestHandBackWithEachDispatcher(t *testing.T) {
 	const n = 400
 	for seed := range uint64(300) {

@@ -324,11 +324,7 @@ func (r *run[In, Out]) takeBack(e *edge[Out], events []Out, late bool) {
 	again, lost := r.disp.HandBack(request, events)
 	r.inProgress.events, r.inProgress.queued = 0, 0
 	r.outputLost.Add(int64(lost))
-	if late {
-		r.buf.PutBehind(again, e)
-	} else {
-		r.buf.PutFront(again, e)
-	}
+	r.buf.PutBack(again, e, late)
 	r.flushing = true
 	r.publish()
 }
@@ -372,7 +368,7 @@ func (r *run[In, Out]) serveBuffer() {
 			return
 		}
 		rest := r.dispatch(r.buf.Take(int(live)))
-		r.buf.PutFront(rest, nil) // what budgets refuse
+		r.buf.PutFront(rest) // what budgets refuse
 		if len(rest) > 0 && r.disp.Live() > 0 {
 			panic("stage: rule D3: the dispatcher returned events while it had demand for them")
 		}

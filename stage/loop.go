@@ -169,11 +169,11 @@ func (r *run[In, Out]) park() {
 		return
 	default:
 	}
-	r.rest(r.waits())
-	r.publishOwed()
 	if r.asksCanWait() {
 		r.box.Rest()
 	}
+	r.rest(r.waits()) // behind what may call a dispatcher of the user's
+	r.publishOwed()
 	wanted := r.parkOn()
 	if r.timer == nil && wanted == nil {
 		<-r.box.Bell()

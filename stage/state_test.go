@@ -21,6 +21,27 @@ func is(t *testing.T, s stage.Stage, kind stage.StateKind, since time.Duration) 
 	return stats
 }
 
+// What a dispatcher of the user's is asked before the stage parks is not what the stage does.
+func TestStateBehindADispatcherOfTheUsers(t *testing.T) {
+	type own struct{ stage.QueueingDispatcher[int] }
+	bubble(t, func(t *testing.T) {
+		p, mid, c := stage.NewQueue[int](9), relay(0), newSink(0)
+		mid.DispatchWith(func(opts ...stage.DispatchOption) (stage.Dispatcher[int], error) {
+			d, err := stage.Broadcast[int](opts...)
+			return own{d.(stage.QueueingDispatcher[int])}, err
+		})
+		mid.SubscribeTo(p)
+		c.SubscribeTo(mid)
+		run := start(t.Context(), stage.NewPipeline(p, mid, c))
+		is(t, mid, stage.StateForEvents, 0)
+		time.Sleep(time.Second)
+		require.NoError(t, p.Push(t.Context(), 1))
+		is(t, mid, stage.StateForEvents, 0)
+		p.Close()
+		require.NoError(t, run.wait(t))
+	})
+}
+
 // What began before the first look is since that look; what begins behind it has its time.
 func TestStateIsSinceTheFirstLookOrSinceItBegan(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -35,7 +35,7 @@ type Buffer[T, M any] struct {
 type segment[T, M any] struct {
 	events []T
 	marks  []M // behind the last of events, before the next segment
-	from   any // who gave them back; nil: they were put
+	from   any // who gave them back; nil: nobody
 }
 
 // New returns an empty buffer for limit events: 0 keeps none, less than 0 is
@@ -88,33 +88,28 @@ func (b *Buffer[T, M]) Put(events []T) (discarded []T) {
 func (b *Buffer[T, M]) spareRoom() int { return max(0, b.spare-max(0, b.count-b.limit)) }
 
 // PutFront puts events before everything inside, marks included: they have been
-// taken before and come back from someone; nil: nobody had them. It keeps the slice and never discards, so the
+// taken before and come back. It keeps the slice and never discards, so the
 // buffer may hold more than its limit afterwards.
-func (b *Buffer[T, M]) PutFront(events []T, from any) {
+func (b *Buffer[T, M]) PutFront(events []T) { b.PutBack(events, nil, false) }
+
+// PutBack is [Buffer.PutFront] of what from had taken. With late the events are younger than those
+// that from gave back before: they go behind what is left of them. from is compared with ==.
+func (b *Buffer[T, M]) PutBack(events []T, from any, late bool) {
 	if len(events) == 0 {
 		return
 	}
-	b.segs.insert(0, segment[T, M]{events: slices.Clip(events), marks: b.due, from: from})
-	b.due = nil
-	b.count += len(events)
-}
-
-// PutBehind is [Buffer.PutFront] of events that are younger than what has come back from the same one before:
-// they go behind what is left of that. from is compared with ==.
-func (b *Buffer[T, M]) PutBehind(events []T, from any) {
 	behind := 0 // so many segments, of those that have come back
-	for i := 0; i < b.segs.len && b.segs.at(i).from != nil; i++ {
+	for i := 0; late && i < b.segs.len && b.segs.at(i).from != nil; i++ {
 		if b.segs.at(i).from == from {
 			behind = i + 1
 		}
 	}
-	if len(events) == 0 || behind == 0 {
-		b.PutFront(events, from)
-		return
+	marks := &b.due
+	if behind > 0 {
+		marks = &b.segs.at(behind - 1).marks // they were behind these events, too
 	}
-	before := b.segs.at(behind - 1)
-	back := segment[T, M]{events: slices.Clip(events), marks: before.marks, from: from} // the marks were behind both
-	before.marks = nil
+	back := segment[T, M]{events: slices.Clip(events), marks: *marks, from: from}
+	*marks = nil
 	b.segs.insert(behind, back)
 	b.count += len(events)
 }

@@ -148,7 +148,7 @@ func (n *node) takeBack(s *subscription, events []int) {
 	if s.cancels && n.life >= completing {
 		n.out.excused += int64(len(events))
 	}
-	n.out.buf.PutFront(again, s)
+	n.out.buf.PutFront(again)
 }
 
 func (n *node) begunAll(s *subscription, k int64) {

@@ -28,11 +28,11 @@ func seeds(ci, long int) int {
 // reached. In CI the modes alternate from seed to seed, in the long run every seed has both.
 func TestCampaign(t *testing.T) {
 	n := seeds(5000, 20_000)
-	runs := n
-	if testargs.Long() {
+	alternate, runs := !testargs.Long(), n
+	if !alternate {
 		runs = 2 * n
 	}
-	report := sim.Campaign(t, sim.Config{From: 1, Seeds: n, Alternate: runs == n, Workers: runtime.GOMAXPROCS(0)})
+	report := sim.Campaign(t, sim.Config{From: 1, Seeds: n, Alternate: alternate, Workers: runtime.GOMAXPROCS(0)})
 	require.Equal(t, runs, report.Runs)
 	for _, failed := range report.Failed {
 		t.Errorf("go run ./internal/sim/cmd/sim -seed %d -mode %v -trace\n%s", failed.Options.Seed, failed.Options.Mode,

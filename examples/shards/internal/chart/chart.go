@@ -29,7 +29,7 @@ type Panel struct {
 // The measures of the picture, in pixels.
 const (
 	columns       = 3
-	left, top     = 44, 34 // of the first cell
+	left, top     = 44, 20 // of a curve in its cell
 	width, height = 236, 84
 	cellWidth     = left + width + 12
 	cellHeight    = height + 46
@@ -64,7 +64,7 @@ func (p Panel) draw(b *strings.Builder) int {
 	decades := math.Ceil(math.Log10(high))
 	fmt.Fprintf(b, `<text x="%d" y="24" font-size="14" font-weight="bold">%s</text>`+"\n", left, html.EscapeString(p.Title))
 	for i, c := range p.Curves {
-		fmt.Fprintf(b, `<g transform="translate(%d,%d)">`+"\n", i%columns*cellWidth+left, heading+i/columns*cellHeight+top-14)
+		fmt.Fprintf(b, `<g transform="translate(%d,%d)">`+"\n", i%columns*cellWidth+left, heading+i/columns*cellHeight+top)
 		p.cell(b, c, decades)
 		b.WriteString("</g>\n")
 	}
