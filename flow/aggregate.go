@@ -3,8 +3,10 @@ package flow
 import (
 	"cmp"
 	"container/heap"
+	"fmt"
 	"slices"
 
+	"github.com/go-genstage/genstage/stage"
 	"golang.org/x/exp/constraints"
 )
 
@@ -27,7 +29,8 @@ func zero[T any]() T {
 	return z
 }
 
-// Count returns the flow of one value: how many values f has. The options are those of the stage that adds up what the
+// Count returns the flow of one value: how many values f has, at the end of the input. Each stage of the layer counts for itself, and only
+// the counts travel. (So it is with Sum, Mean, Min, Max and TopN.) The options are those of the stage that adds up what the
 // stages of the layer have counted.
 func Count[T any](f Flow[T], opts ...Option) Flow[int64] {
 	return total(f, "count", zero[int64], func(n int64, _ T) int64 { return n + 1 }, add[int64], true, opts).EmitState()
@@ -86,11 +89,11 @@ func extreme[N any](f Flow[N], op string, before func(a, b N) bool, opts []Optio
 
 // TopN returns the reduction to the n first values in the order that less says, first to last: [EmitEach] has them one
 // by one, EmitState in one slice. Each stage keeps n values at most. Which of equal ones are kept is not said. The options are
-// those of the stage that merges what the stages of the layer have. TopN panics if n is below 1 or less is nil.
+// those of the stage that merges what the stages of the layer have. n is at least 1; TopN panics if less is nil.
 func TopN[T any](f Flow[T], n int, less func(a, b T) bool, opts ...Option) Reduction[[]T] {
 	must(less != nil, "TopN")
 	if n < 1 {
-		panic("flow: TopN: n is less than 1")
+		f.layer = f.layer.fault(fmt.Errorf("%w: TopN(%d) is less than 1", stage.ErrInvalidOption, n))
 	}
 	parts := folding(f.windows(), "top", func() *top[T] { return &top[T]{n: n, less: less} },
 		func(*worker) func(acc *top[T], v T) *top[T] { return (*top[T]).put })

@@ -20,7 +20,8 @@ func Batch[T any](f Flow[T], n int, within time.Duration) Flow[[]T] {
 func BatchWeight[T any](f Flow[T], weight int64, weigh func(v T) int64, within time.Duration) Flow[[]T] {
 	must(weigh != nil, "BatchWeight")
 	if weight < 1 {
-		f.layer = f.layer.fault(fmt.Errorf("%w: BatchWeight(%d)", stage.ErrInvalidOption, weight))
+		f.layer = f.layer.fault(fmt.Errorf("%w: BatchWeight(%d) is less than 1", stage.ErrInvalidOption, weight))
+		weight = 1 // one fault is enough
 	}
 	return batches(f, batch.Limits{Weight: weight, Within: within}, weigh)
 }
@@ -71,8 +72,8 @@ func now(limits batch.Limits) time.Time {
 	return time.Now()
 }
 
-// BatchBy is [Batch] for each key: the values of a batch have equal keys. It partitions by the key itself; the options are
-// those of the layer that it begins.
+// BatchBy is [Batch] for each key: the values of a batch have equal keys. It partitions by the key itself, and holds
+// an open batch for each key; what is open at the end of the input comes in no order. The options are those of the layer that it begins.
 func BatchBy[T any, K comparable](f Flow[T], key func(v T) K, n int, within time.Duration, opts ...Option) Flow[Pair[K, []T]] {
 	must(key != nil, "BatchBy")
 	limits := batch.Limits{Count: n, Within: within}

@@ -56,7 +56,7 @@ func newUnit[In any](h handler) *unit {
 	})
 	if h.bounded {
 		pc.OnDiscard(func(_ context.Context, events []event) {
-			pc.Abort(fmt.Errorf("%w: %d more", ErrBufferFull, len(events)))
+			pc.Abort(fmt.Errorf("%w: %d results too many; raise BufferSize, or say with KeepFirst or KeepLast which may go", ErrBufferFull, len(events)))
 		})
 	}
 	return &unit{

@@ -36,6 +36,9 @@
 // FromStages, Merge) do not: give the options to a Shuffle behind them. [Flow.Explain] says which stages
 // would be started, and what each would ask of whom.
 //
+// The functions given to operations are called on the goroutines of the layer that these stand in: in each stage one after the other, by
+// several stages at once. What they share needs a lock; an accumulator of [Reduce] is one stage's own.
+//
 // # Order
 //
 // The stages of a layer work at the same time, so the results of a layer of several stages come
@@ -87,6 +90,9 @@
 // you said so: skipped items, dead letters, bounded buffers, closed windows, and stages of
 // your own that have had enough ([Through], [Into]) leave values out. The
 // end of the context ends the flow, with the context's cause; no goroutine is left behind.
+//
+// A description that cannot be right, as an option out of range or one without use where it is given, is an error of running it,
+// which wraps [stage.ErrInvalidOption], and nothing is begun; Explain has it, too. Only a nil function, channel or stage panics, where it is given.
 //
 // # Running
 //

@@ -66,7 +66,7 @@ func decode[T any](w *worker, out func(v T) bool) func(input any) {
 
 // bare reports that the layer does nothing: what comes behind it can as well subscribe to its inputs.
 func (f Flow[T]) bare() bool {
-	return len(f.layer.ops) == 0 && len(f.layer.faults) == 0 && f.layer.share == onDemand && !f.layer.opts.given
+	return len(f.layer.inputs) > 0 && len(f.layer.ops) == 0 && len(f.layer.faults) == 0 && f.layer.share == onDemand && !f.layer.opts.given
 }
 
 // edges returns what a layer that f's results go to subscribes to.

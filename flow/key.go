@@ -15,7 +15,7 @@ func GroupBy[T any, K comparable, V any](f Flow[T], key func(v T) K, value func(
 }
 
 // UniqBy returns the flow of the values whose key has not come before. It partitions by the key itself; the options are
-// those of the layer that it begins. All keys are kept until the flow ends.
+// those of the layer that it begins. Of several values with one key the one that comes first is passed on. All keys are held until the flow ends.
 func UniqBy[T any, K comparable](f Flow[T], key func(v T) K, opts ...Option) Flow[T] {
 	must(key != nil, "UniqBy")
 	return then(Partition(f, key, opts...), "uniq", traits{keeps: true}, func(_ *worker, out func(v T) bool) (func(v T) bool, hook) {

@@ -137,7 +137,10 @@ func (l layer) check() error {
 	errs := append([]error(nil), l.faults...)
 	errs = append(errs, l.opts.check()...)
 	if len(l.inputs) == 0 {
-		errs = append(errs, fmt.Errorf("%w: a zero Flow has no source", stage.ErrInvalidOption))
+		errs = append(errs, fmt.Errorf("%w: the flow has no source: it is the zero Flow, or FromProducers or FromStages of none", stage.ErrInvalidOption))
+	}
+	if l.does.one && l.opts.stages > 1 {
+		errs = append(errs, fmt.Errorf("%w: Stages(%d) in a layer that has one stage: give them to a Shuffle behind it", stage.ErrInvalidOption, l.opts.stages))
 	}
 	if l.reorders() && l.share != onDemand {
 		errs = append(errs, fmt.Errorf("%w: Ordered in a layer whose stages do not share their input on demand", stage.ErrInvalidOption))

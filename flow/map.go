@@ -21,7 +21,8 @@ func passing[A, B any](f Flow[A], op string, link func(w *worker, out func(v B) 
 	})
 }
 
-// Map returns the flow of what fn makes of each value.
+// Map returns the flow of what fn makes of each value. fn is called on the goroutines of the layer: by several stages at once. (So are
+// the functions of all operations, unless something else is said.)
 func Map[A, B any](f Flow[A], fn func(v A) B) Flow[B] {
 	must(fn != nil, "Map")
 	return passing(f, "map", func(_ *worker, out func(v B) bool) func(v A) bool {
@@ -29,8 +30,8 @@ func Map[A, B any](f Flow[A], fn func(v A) B) Flow[B] {
 	})
 }
 
-// MapErr is Map for a function that may fail, or waits for something: ctx ends with the run. An error is treated as
-// [Flow.OnError] says; by default it ends the flow.
+// MapErr is Map for a function that may fail, or waits for something: ctx ends when the flow is to end, and its stage waits for fn to return. An
+// error is treated as [Flow.OnError] says; by default it ends the flow. While fn waits, so do the values that its stage has received: see [MaxDemand].
 func MapErr[A, B any](f Flow[A], fn func(ctx context.Context, v A) (B, error)) Flow[B] {
 	must(fn != nil, "MapErr")
 	policy := f.layer.policy

@@ -51,8 +51,17 @@ func Skip() ErrorOption {
 // item. When all n have failed, the other options decide. n is at least 1, first at least 0, longest at least first.
 func Retry(n int, first, longest time.Duration) ErrorOption {
 	return func(p *policy) error {
-		if n < 1 || first < 0 || longest < first {
-			return fmt.Errorf("Retry(%d, %v, %v)", n, first, longest)
+		var wrong string
+		switch {
+		case n < 1:
+			wrong = "n is less than 1"
+		case first < 0:
+			wrong = "first is negative"
+		case longest < first:
+			wrong = "longest is less than first"
+		}
+		if wrong != "" {
+			return fmt.Errorf("Retry(%d, %v, %v): %s", n, first, longest, wrong)
 		}
 		p.retries, p.first, p.longest = n, first, longest
 		return nil

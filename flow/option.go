@@ -7,8 +7,9 @@ import (
 	"github.com/go-genstage/genstage/stage"
 )
 
-// Option is an option of a layer: of a source, or of an operation that begins a layer. An option out
-// of range is reported when the flow is run, by an error that wraps [stage.ErrInvalidOption].
+// Option is an option of a layer: of a source, or of an operation that begins a layer; of those that run a flow, which take max and min demand and a
+// name. An option out of range, or without use where it is given, is reported when the flow is run, by an error that wraps
+// [stage.ErrInvalidOption]. Of one that is given twice the last one counts.
 type Option func(*options)
 
 // options are what was given; below 0, or false, is not given.
@@ -41,6 +42,25 @@ func optionsOf(opts []Option) options {
 
 func (o *options) invalid(format string, args ...any) {
 	o.faults = append(o.faults, fmt.Errorf("%w: %s", stage.ErrInvalidOption, fmt.Sprintf(format, args...)))
+}
+
+// handsOver notes as faults what was given to stages that hand values over, one by one, as the end of a flow: they have max and min demand and a
+// name. How many there are is another matter.
+func (o *options) handsOver(where string) {
+	for _, of := range []struct {
+		option string
+		given  bool
+	}{
+		{"OnInit", o.init != nil},
+		{"Ordered", o.ordered},
+		{"BufferSize", o.buffer != stage.Unlimited},
+		{"KeepFirst", o.keepFirst},
+		{"KeepLast", o.keepLast},
+	} {
+		if of.given {
+			o.invalid("%s has no use %s: give it to a Shuffle before", of.option, where)
+		}
+	}
 }
 
 // check returns the faults, those included that only show when all options are known.

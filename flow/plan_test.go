@@ -1,7 +1,10 @@
 package flow
 
 import (
+	"context"
+	"iter"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/go-genstage/genstage/stage"
@@ -96,7 +99,7 @@ func TestFaultsAreFoundWithoutRunning(t *testing.T) {
 		"a nil Option":        one.Shuffle(nil),
 		"Take(-1)":            one.Take(-1),
 		"Ordered in a layer":  Map(Partition(one, key, Ordered(0), Stages(2)), inc),
-		"a zero Flow":         Map(Flow[int]{}, inc),
+		"the zero Flow":       Map(Flow[int]{}, inc),
 		"a nil ErrorOption":   Map(one.OnError(nil), inc),
 		"Retry(0, 0s, 0s)":    one.OnError(Retry(0, 0, 0)),
 		"Retry(1, 2ns, 1ns)":  one.OnError(Retry(1, 2, 1)),
@@ -108,6 +111,17 @@ func TestFaultsAreFoundWithoutRunning(t *testing.T) {
 		"MaxDemand(-2)":       Through(one, func() *stage.ProducerConsumer[int, int] { return nil }, MaxDemand(-2)),
 		"Stages(-1) is less":  Merge(one, Map(FromSlice([]int{1}, Stages(-1)), inc)),
 		"is not below MaxDem": Map(one.Shuffle(MaxDemand(1), MinDemand(1)), inc),
+		"the flow has no sou": Merge(one, Flow[int]{}),
+		"zero Flow, or FromP": Merge(FromProducers[int](), one),
+		"is the zero Flow, o": Partition(Merge(one, FromStages[int]()), key),
+		"it is the zero Flow": Flow[int]{}.Take(0),
+		"Stages(-2)":          Map(one.Shuffle(Stages(-2)), inc).Shuffle().Take(0),
+		"Stages(4) in a laye": one.Take(2, Stages(4)),
+		"Stages(5)":           Sum(one, Stages(5)),
+		"TopN(0) is less":     EmitEach(TopN(one, 0, func(a, b int) bool { return a < b })),
+		"TriggerEvery(0) is ": Reduce(one.GlobalWindow().TriggerEvery(0), zero[int], add[int]).EmitState(),
+		"TriggerPeriodically": Reduce(one.GlobalWindow().TriggerPeriodically(0), zero[int], add[int]).EmitState(),
+		"of Through":          Through(one, func() *stage.ProducerConsumer[int, int] { return nil }, BufferSize(3)),
 	} {
 		_, err := f.Collect(t.Context())
 		require.ErrorIs(t, err, stage.ErrInvalidOption, name)
@@ -120,9 +134,51 @@ func TestFaultsAreFoundWithoutRunning(t *testing.T) {
 	require.ErrorContains(t, one.Run(t.Context(), MaxDemand(0)), "MaxDemand(0)", "of the end")
 }
 
+// The stage at the end hands results over, one by one: what a layer's stages would do with an option, it does not.
+func TestOptionsWithoutUseAreErrors(t *testing.T) {
+	one := FromSlice([]int{1})
+	none := func(context.Context, int) error { return nil }
+	init := func(context.Context, int, int) error { return nil }
+	source := func(opt Option) error {
+		src, p := Source(one, stage.Demand[int], opt)
+		c := stage.ForEach(none)
+		c.SubscribeTo(src)
+		return stage.Run(t.Context(), p, c)
+	}
+	for name, opt := range map[string]Option{
+		"Stages(2)": Stages(2), "Ordered": Ordered(1), "OnInit": OnInit(init), "BufferSize": BufferSize(1), "KeepFirst": KeepFirst(), "KeepLast": KeepLast(),
+	} {
+		_, collected := one.Collect(t.Context(), opt)
+		for _, err := range append(slices.Collect(errorsOf(one.Seq(t.Context(), opt))),
+			collected, one.Run(t.Context(), opt), one.Pipeline(opt).Run(t.Context()), one.ForEach(t.Context(), none, opt), source(opt)) {
+			require.ErrorIs(t, err, stage.ErrInvalidOption, name)
+			require.ErrorContains(t, err, name)
+		}
+	}
+	require.NoError(t, one.Run(t.Context(), MaxDemand(2), MinDemand(1), Name("last"), Stages(1)), "what it is anyway")
+}
+
+func errorsOf[T any](seq iter.Seq2[T, error]) iter.Seq[error] {
+	return func(yield func(error) bool) {
+		for _, err := range seq {
+			if !yield(err) {
+				return
+			}
+		}
+	}
+}
+
+func TestErrorsNameTheFlow(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorContains(t, FromSlice([]int{1}).Run(ctx), `"flow"`)
+}
+
 func TestNilFunctionsPanic(t *testing.T) {
 	f := FromSlice([]int{1})
 	require.PanicsWithValue(t, "flow: Map: nil function", func() { Map[int, int](f, nil) })
 	require.PanicsWithValue(t, "flow: Reduce: nil function", func() { Reduce[int, int](f, nil, nil) })
 	require.PanicsWithValue(t, "flow: Through: nil function", func() { Through[int, int](f, nil) })
+	require.PanicsWithValue(t, "flow: Into: nil consumer", func() { Into(f, nil) })
+	require.PanicsWithValue(t, "flow: Source: nil function", func() { Source(f, nil) })
 }

@@ -19,7 +19,7 @@ type ending interface {
 func pipeline(last []input, end options, make func(name string) ending) (*stage.Pipeline, error) {
 	p, err := planOf(last, end)
 	if err != nil {
-		return stage.NewPipeline(faulty(err)), err
+		return stage.NewPipeline(faulty(err)).Named("flow"), err
 	}
 	b := &builder{}
 	step := p.steps[len(p.steps)-1]
@@ -28,7 +28,7 @@ func pipeline(last []input, end options, make func(name string) ending) (*stage.
 	for _, u := range before {
 		s.SubscribeTo(u.out, stage.MaxDemand(step.max), stage.MinDemand(step.min))
 	}
-	return stage.NewPipeline(append(b.stages, s)...), nil
+	return stage.NewPipeline(append(b.stages, s)...).Named("flow"), nil
 }
 
 // last returns what an end subscribes to, layers all.
@@ -67,13 +67,17 @@ func ended(name string, opts []Option) options {
 	if o.name == "" {
 		o.name = name
 	}
+	o.handsOver("at the end of a flow")
+	if o.stages > 1 {
+		o.invalid("Stages(%d) at the end of a flow, which is one stage: give them to a Shuffle before", o.stages)
+	}
 	return o
 }
 
 // Pipeline returns the flow as a stage that runs for its effects: the results are dropped. It runs in a [stage.Pipeline] beside
 // others, or under whatever holds a Run(ctx) error, as often as one likes, once at a time. Stop drains it: the sources end, and everything
-// behind them comes to its end, windows and accumulators included. The options are those of the end: MaxDemand,
-// MinDemand, Name.
+// behind them comes to its end, windows and accumulators included. The options are those of the end:
+// MaxDemand, MinDemand, Name. Each call returns another pipeline, called "flow", which may be given a name by Named.
 func (f Flow[T]) Pipeline(opts ...Option) *stage.Pipeline {
 	p, _ := pipeline(f.last(), ended("run", opts), func(name string) ending {
 		c := stage.NewConsumer(func(context.Context, []event, *stage.Subscription) error { return nil }, stage.Name(name))
@@ -84,13 +88,15 @@ func (f Flow[T]) Pipeline(opts ...Option) *stage.Pipeline {
 }
 
 // Run runs the flow for its effects and drops the results. It blocks until the flow has ended and all its goroutines with it: nil when
-// all input has passed, or else the first failure. The end of ctx ends the flow; the error then wraps its cause.
+// all input has passed, or else the first failure. The end of ctx ends the flow; the error then wraps its cause. The options are
+// those of the end, as those of Pipeline.
 func (f Flow[T]) Run(ctx context.Context, opts ...Option) error {
 	return f.Pipeline(opts...).Run(ctx)
 }
 
 // Collect runs the flow and returns its results: in the order of the input if all layers have one stage or are [Ordered], and else in any
-// order. On an error it returns no results. It blocks as Run does.
+// order; nil if there are none. All are held until the end. On an error it returns no results. It blocks as Run does. The options are those of the
+// end, as those of [Flow.Pipeline].
 func (f Flow[T]) Collect(ctx context.Context, opts ...Option) ([]T, error) {
 	var got []T // owned by the stage goroutine until the run has ended
 	p := f.consumer(ended("collect", opts), func(string) { got = nil }, func(_ context.Context, v T) bool {
@@ -104,7 +110,8 @@ func (f Flow[T]) Collect(ctx context.Context, opts ...Option) ([]T, error) {
 }
 
 // ForEach runs the flow and calls fn for each result, one at a time, on one goroutine. It blocks as Run does. An error of fn is treated as
-// [Flow.OnError] says. To do something on all stages at once, use [MapErr] or [Flow.Tap] and Run.
+// [Flow.OnError] says. To do something on all stages at once, use [MapErr] or [Flow.Tap] and Run. The options are those of the
+// end, as those of [Flow.Pipeline].
 func (f Flow[T]) ForEach(ctx context.Context, fn func(ctx context.Context, v T) error, opts ...Option) error {
 	must(fn != nil, "ForEach")
 	var w *worker // owned by the stage goroutine
@@ -126,7 +133,7 @@ func (f Flow[T]) ForEach(ctx context.Context, fn func(ctx context.Context, v T) 
 //	}
 //
 // The flow works ahead of the loop by what demand allows. An error comes last, in a pair of its own. When the loop is left early
-// the flow is ended; when it ends, all goroutines of the flow have ended, too.
+// the flow is ended; when it ends, all goroutines of the flow have ended, too. The options are those of the end, as those of [Flow.Pipeline].
 func (f Flow[T]) Seq(ctx context.Context, opts ...Option) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for e, err := range sequence(ctx, f.last(), ended("seq", opts)) {

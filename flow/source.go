@@ -168,7 +168,7 @@ func FromSeq2[T any](seq iter.Seq2[T, error], opts ...Option) Flow[T] {
 }
 
 // FromChannel makes a flow of what is sent on a channel, until it is closed. It receives only as much
-// as is asked for; what it has not received stays in the channel. See [stage.FromChannel]. FromChannel
+// as is asked for; what it has not received stays in the channel, for another run or anybody else. See [stage.FromChannel]. FromChannel
 // panics if ch is nil.
 func FromChannel[T any](ch <-chan T, opts ...Option) Flow[T] {
 	if ch == nil {
@@ -182,7 +182,7 @@ func FromChannel[T any](ch <-chan T, opts ...Option) Flow[T] {
 
 // Lines makes a flow of the lines of a reader, without their ends. A line of more than 1 MiB
 // ([stage.DefaultMaxLine]) is an error; for a reader that may block for ever, and for longer lines,
-// use FromProducers with [stage.Lines], which says how a blocked Read is ended. Lines panics if r is nil.
+// use FromProducers with [stage.Lines], which says how a blocked Read is ended. A reader is read once: run the flow once. Lines panics if r is nil.
 func Lines(r io.Reader, opts ...Option) Flow[string] {
 	if r == nil {
 		panic("flow: Lines: nil reader")
@@ -202,8 +202,8 @@ func (r reader) Read(p []byte) (int, error) {
 }
 
 // FromProducers makes a flow of what producers of one's own emit. They run with the flow: one run at a time,
-// and each in one flow only. The flow ends when all of them have. Options are those of a [Flow.Shuffle]
-// that follows.
+// and each in one place of one flow only. The flow ends when all of them have; without any it is an error to run it. Options are those of a
+// [Flow.Shuffle] that follows. FromProducers panics if one is nil.
 func FromProducers[T any](producers ...Producer[T]) Flow[T] {
 	origins := make([]port, len(producers))
 	for i, p := range producers {
@@ -217,7 +217,8 @@ func FromProducers[T any](producers ...Producer[T]) Flow[T] {
 
 // FromStages makes a flow of what stages emit that run elsewhere, or will: the flow waits for those that have
 // not begun. It ends when all of them have completed, and with [ErrCutShort] if one is shut down. When the
-// flow ends first, what it has not begun goes back to them. Options are those of a [Flow.Shuffle] that follows.
+// flow ends first, what it has not begun goes back to them. Without sources it is an error to run it. Options are those of a [Flow.Shuffle] that
+// follows. FromStages panics if one is nil.
 func FromStages[T any](sources ...stage.Source[T]) Flow[T] {
 	origins := make([]port, len(sources))
 	for i, s := range sources {

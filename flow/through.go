@@ -7,17 +7,16 @@ import (
 )
 
 // Through passes the values through producer-consumers of one's own, which make makes for each run: one, or as many as Stages says, which share the
-// values as they ask for them. Of the options, MaxDemand, MinDemand and Name are those of the stage that hands the values over; the
+// values as they ask for them. The other options, MaxDemand, MinDemand and Name, are those of the stage that hands the values over; the
 // producer-consumers have their own, but are asked by the layer behind. The flow ends when they have: a finite flow ends by itself, and
 // they complete, OnComplete included, as stages do. One that makes nothing of its input is fine; one that
 // returns [stage.ErrDone] has had enough, and the rest of its input is left out. What is nil is an error; a panic of make is one of whoever runs
 // the flow.
 func Through[A, B any](f Flow[A], make func() *stage.ProducerConsumer[A, B], opts ...Option) Flow[B] {
 	must(make != nil, "Through")
-	next := from[B](nil, &passage[A, B]{
-		inner: layer{inputs: f.last(), opts: optionsOf(opts)},
-		make:  make,
-	})
+	given := optionsOf(opts)
+	given.handsOver("of Through")
+	next := from[B](nil, &passage[A, B]{inner: layer{inputs: f.last(), opts: given}, make: make})
 	next.layer.policy = f.layer.policy
 	return next
 }

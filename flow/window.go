@@ -87,7 +87,7 @@ func (g Windows[T]) OnLate(fn func(ctx context.Context, v T) error) Windows[T] {
 // it emitted once, with Final. Of several calls the last one counts. n is at least 1.
 func (g Windows[T]) TriggerEvery(n int) Windows[T] {
 	if n < 1 {
-		return g.fault("TriggerEvery(%d)", n)
+		return g.fault("TriggerEvery(%d) is less than 1", n)
 	}
 	g.spec.Every = n
 	return g
@@ -97,7 +97,7 @@ func (g Windows[T]) TriggerEvery(n int) Windows[T] {
 // from the first value on; the [Trigger] is called "periodically". Of several calls the last one counts. d is above 0.
 func (g Windows[T]) TriggerPeriodically(d time.Duration) Windows[T] {
 	if d <= 0 {
-		return g.fault("TriggerPeriodically(%v)", d)
+		return g.fault("TriggerPeriodically(%v) is not above 0", d)
 	}
 	g.spec.Interval = d
 	return g

@@ -122,6 +122,7 @@ func TestAProbeThatExpectsSomethingElseFails(t *testing.T) {
 		fails("no end", func() { out.ExpectEnd() })
 		fails("no completion", func() { out.ExpectComplete() })
 		fails("nobody has gone", func() { in.ExpectCancel() })
+		fails("a failure without an error", func() { in.Fail(nil) })
 		fails("an ask for nothing", func() { out.Ask(0) })
 		out.Cancel(nil)
 		fails("its subscription has ended", func() { out.ExpectOpen() })

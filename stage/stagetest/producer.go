@@ -44,7 +44,7 @@ func NewProducer[T any](t testing.TB, opts ...stage.ProducerOption) *Producer[T]
 }
 
 // Emit emits events; those that nobody has asked for wait in the buffer, as always. It returns when they have been
-// handled as far as they can be, and fails the test if the producer does not run.
+// handled as far as they can be, and fails the test, without ending it, if the producer does not run.
 func (p *Producer[T]) Emit(events ...T) {
 	p.t.Helper()
 	p.tell("emits", events, nil)
@@ -56,9 +56,13 @@ func (p *Producer[T]) Complete() {
 	p.tell("completes", nil, stage.ErrDone)
 }
 
-// Fail ends the producer with an error.
+// Fail ends the producer with an error, which must not be nil: that fails the test.
 func (p *Producer[T]) Fail(err error) {
 	p.t.Helper()
+	if err == nil {
+		p.t.Errorf("%s fails with a nil error; for a normal end there is Complete", p.Name())
+		return
+	}
 	p.tell("fails", nil, err)
 }
 

@@ -30,7 +30,8 @@ type Run struct {
 // blocked: the stages have started, and done what they can. It has to be called in a synctest bubble.
 //
 // When the test ends, the pipeline is aborted if it still runs, waited for, and held against [Ledger]. That nothing of it
-// stays behind is seen to by the bubble, which does not end before its goroutines have.
+// stays behind is seen to by the bubble, which does not end before its goroutines have. How it has ended is not looked at: that is
+// for [Run.ExpectEnd], or [Run.End].
 func Start(t testing.TB, stages ...stage.Stage) *Run {
 	t.Helper()
 	r := &Run{Pipeline: stage.NewPipeline(stages...), t: t, done: make(chan struct{})}
@@ -51,7 +52,8 @@ func Start(t testing.TB, stages ...stage.Stage) *Run {
 var errNoEnd = errors.New("stagetest: the pipeline does not end")
 
 // End blocks until the pipeline has ended, and returns what its Run has returned. It waits for an hour of the bubble's
-// time; then it fails the test at once, with the Stats of the stages, and aborts the pipeline.
+// time; then it fails the test at once, with the Stats of the stages, and aborts the pipeline. It may be called again, and
+// returns the same.
 func (r *Run) End() error {
 	r.t.Helper()
 	hour := time.NewTimer(time.Hour)

@@ -42,7 +42,7 @@
 //		stagetest.TestDispatcher(t, newRoundRobin)
 //	}
 //
-// The rules D1 to D7 are those of [stage.Dispatcher] and of docs/protocol.md:
+// The rules D1 to D7 and D14 are those of [stage.Dispatcher] and of docs/protocol.md:
 //
 //   - D1: only subscribers are sent events.
 //   - D2: no subscriber is sent more events than it asked for.
@@ -82,10 +82,12 @@ func Requests(request func(i int) stage.Request[int]) Option {
 	return func(c *config) { c.request = request }
 }
 
-// Seed sets the first seed of the random operations, 1 by default. Each run takes the next one.
+// Seed sets the first seed of the random operations, 1 by default. Each run takes the next one; for [FuzzDispatcher] it makes the inputs to
+// begin with.
 func Seed(seed uint64) Option { return func(c *config) { c.seed = seed } }
 
-// Runs sets how many runs of random operations are made: 500 by default, a tenth of that with -short.
+// Runs sets how many runs of random operations are made: 500 by default, a tenth of that with -short; with 0 only the short
+// cases are played. It has no effect on [FuzzDispatcher].
 func Runs(n int) Option { return func(c *config) { c.runs = n } }
 
 func configure(opts []Option) config {
@@ -102,7 +104,7 @@ func configure(opts []Option) config {
 
 // TestDispatcher holds the dispatchers that make makes against the rules: by short cases, and by random operations.
 // It makes a fresh one for each. The events are different integers, given in rising order; the dispatcher must
-// pass them on as they are. It must do the same when the same is done to it again.
+// pass them on as they are. It must do the same when the same is done to it again. A run has 200 operations.
 func TestDispatcher(t *testing.T, make stage.DispatcherFactory[int], opts ...Option) {
 	t.Helper()
 	c := configure(opts)
@@ -120,7 +122,8 @@ func TestDispatcher(t *testing.T, make stage.DispatcherFactory[int], opts ...Opt
 	})
 }
 
-// FuzzDispatcher is the body of a fuzz target: it reads operations from what the fuzzer makes up.
+// FuzzDispatcher is the body of a fuzz target: it reads operations from what the fuzzer makes up, and holds the dispatchers that
+// make makes against the rules, as [TestDispatcher] does.
 //
 //	func FuzzRoundRobin(f *testing.F) { stagetest.FuzzDispatcher(f, newRoundRobin) }
 func FuzzDispatcher(f *testing.F, make stage.DispatcherFactory[int], opts ...Option) {
