@@ -10,9 +10,10 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/go-genstage/genstage/internal/docs"
 )
 
 // missing returns the ids that the catalogue must have and has not, those that it has twice, and those that have neither
@@ -51,17 +52,10 @@ func missing(rows []row) []string {
 	return faults
 }
 
-// ruleHead begins a rule of docs/protocol.md.
-var ruleHead = regexp.MustCompile(`(?m)^\*\*([A-Z]{1,2}[0-9]+)\.\*\*`)
-
 // rulesOfThePage returns the numbers of the rules that docs/protocol.md has, in order.
 func rulesOfThePage(root string) ([]string, error) {
 	text, err := os.ReadFile(filepath.Join(root, "docs", "protocol.md"))
-	var numbers []string
-	for _, m := range ruleHead.FindAllSubmatch(text, -1) {
-		numbers = append(numbers, string(m[1]))
-	}
-	return numbers, err
+	return docs.Rules(text), err
 }
 
 // unwritten returns the rules that the page has and the catalogue has not, and the other way round.

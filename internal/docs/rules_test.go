@@ -8,11 +8,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-genstage/genstage/internal/docs"
 	"github.com/stretchr/testify/require"
 )
 
 var (
-	ruleHead   = regexp.MustCompile(`(?m)^\*\*([A-Z]{1,2}[0-9]+)\.\*\*`)
 	ruleNumber = regexp.MustCompile(`[A-Z]{1,2}[0-9]+`)
 	// ruleNamed is how pages, comments and messages name rules: after the word, between parentheses, in a cell of a table, in a call of fail.
 	ruleNamed = regexp.MustCompile(`(?:\b[Rr]ules? |\(|\| |fail\(")([A-Z]{1,2}[0-9]+(?:(?:, | and | to |, but )[A-Z]{1,2}[0-9]+)*)(?: of|\)| \||"|[ ,.:;])`)
@@ -23,9 +23,9 @@ func rulesOf(t *testing.T) map[string]bool {
 	page, err := os.ReadFile(filepath.Join(root, "docs", "protocol.md"))
 	require.NoError(t, err)
 	rules := map[string]bool{}
-	for _, m := range ruleHead.FindAllStringSubmatch(string(page), -1) {
-		require.False(t, rules[m[1]], "%s twice", m[1])
-		rules[m[1]] = true
+	for _, number := range docs.Rules(page) {
+		require.False(t, rules[number], "%s twice", number)
+		rules[number] = true
 	}
 	require.Greater(t, len(rules), 100)
 	return rules

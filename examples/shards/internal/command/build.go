@@ -1,7 +1,6 @@
 package command
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,13 +8,10 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/go-genstage/genstage/examples/shards/internal/build"
-	"github.com/go-genstage/genstage/examples/shards/internal/generate"
 	"github.com/go-genstage/genstage/examples/shards/internal/shardfile"
 	"github.com/go-genstage/genstage/examples/shards/internal/store"
 )
@@ -121,61 +117,19 @@ func buildRoot(flags *buildFlags, root *root, out string, stdout, stderr io.Writ
 		fmt.Fprintf(stderr, "shards: -out %s lies in -root %s: the next build would take shard files for shards\n", out, root.path)
 		return exitUsage
 	}
-	dir, err := shardfile.CreateDir(out)
+	to, err := openOutput(out, flags.trace, stderr)
 	if err != nil {
 		return fail(err)
 	}
-	defer dir.Close()
-	lock, err := shardfile.AcquireLock(out)
+	defer to.close()
+	b, err := newBuild(flags, st, to)
 	if err != nil {
 		return fail(err)
 	}
-	defer lock.Release()
-	if err := shardfile.CleanTemps(dir); err != nil { // of a shard that is to be built, it is told again
-		fmt.Fprintf(stderr, "shards: a temporary file stays: %v\n", err)
-	}
-
-	var traceTo io.Writer
-	var buffered *bufio.Writer
-	if flags.trace != "" {
-		file, err := os.Create(flags.trace)
-		if err != nil {
-			return fail(err)
-		}
-		defer file.Close()
-		buffered = bufio.NewWriter(file)
-		traceTo = buffered
-	}
-	meter := build.NewMeter(traceTo)
-	files := &build.Files{Store: st, Out: dir, Want: flags.want, Limits: flags.limits, Meter: meter, Compress: flags.compress, Latency: flags.latency, Seed: rand.Uint64()}
-	flags.options.Seed = files.Seed
-	if flags.options.Watch {
-		files.Recheck = 10 * time.Minute
-	}
-	b, err := build.New(files, meter, flags.options)
-	if err != nil {
-		return fail(err)
-	}
-
-	heap := build.HeapPeak(20 * time.Millisecond)
-	progress := func() {}
-	if flags.options.Log == nil {
-		progress = showProgress(stderr, meter)
-	}
-	status := keepStatus(dir, b)
 	say := func(text string) { flags.service.say(&flags.options, stderr, text) }
-	err = runUntilSignal(b, flags.service.drain, say)
-	progress()
-	if statusErr := status(); statusErr != nil {
-		say("the status could not be written: " + statusErr.Error())
-	}
-	peak := heap()
-	report := meter.Report(flags.options.Design)
-	report.PeakHeap = peak
-	if buffered != nil {
-		if flushErr := errors.Join(meter.TraceErr(), buffered.Flush()); flushErr != nil {
-			return fail(fmt.Errorf("trace: %w", flushErr))
-		}
+	report, err := runBuilt(b, flags, to, say, stderr)
+	if traceErr := to.flushTrace(b.Meter); traceErr != nil {
+		return fail(fmt.Errorf("trace: %w", traceErr))
 	}
 	if printErr := printReport(report, flags.json, stdout); printErr != nil {
 		return fail(printErr)
@@ -192,27 +146,34 @@ func buildRoot(flags *buildFlags, root *root, out string, stdout, stderr io.Writ
 	return exitOK
 }
 
-// inside reports whether out, which need not exist, is root or lies in it.
-func inside(root, out string) bool {
-	top, err := os.Stat(root)
-	if err != nil {
-		return false
+// newBuild wires the design that the flags ask for.
+func newBuild(flags *buildFlags, st store.Store, to *output) (*build.Build, error) {
+	meter := build.NewMeter(to.trace())
+	files := &build.Files{Store: st, Out: to.dir, Want: flags.want, Limits: flags.limits, Meter: meter, Compress: flags.compress, Latency: flags.latency, Seed: rand.Uint64()}
+	flags.options.Seed = files.Seed
+	if flags.options.Watch {
+		files.Recheck = 10 * time.Minute
 	}
-	if out, err = filepath.Abs(out); err != nil {
-		return false
+	return build.New(files, meter, flags.options)
+}
+
+// runBuilt runs a build to its end, or to the signal that ends it, keeps the status file meanwhile and shows how far it is. The error is the build's.
+func runBuilt(b *build.Build, flags *buildFlags, to *output, say func(string), stderr io.Writer) (build.Report, error) {
+	heap := build.HeapPeak(20 * time.Millisecond)
+	progress := func() {}
+	if flags.options.Log == nil {
+		progress = showProgress(stderr, b.Meter)
 	}
-	for real, err := filepath.EvalSymlinks(out); ; real, err = filepath.EvalSymlinks(out) {
-		if err == nil { // it is there; where it leads to counts
-			out = real
-		}
-		if dir, err := os.Stat(out); err == nil && os.SameFile(dir, top) {
-			return true
-		}
-		if filepath.Dir(out) == out {
-			return false
-		}
-		out = filepath.Dir(out)
+	status := keepStatus(to.dir, b)
+	err := runUntilSignal(b, flags.service.drain, say)
+	progress()
+	if statusErr := status(); statusErr != nil {
+		say("the status could not be written: " + statusErr.Error())
 	}
+	peak := heap()
+	report := b.Meter.Report(flags.options.Design)
+	report.PeakHeap = peak
+	return report, err
 }
 
 func printReport(r build.Report, asJSON bool, w io.Writer) error {
@@ -222,77 +183,4 @@ func printReport(r build.Report, asJSON bool, w io.Writer) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	return enc.Encode(r)
-}
-
-// The demo's folder, under the current one.
-const demoDir = "shards-demo"
-
-// runDemo generates a small store once, or lets a week pass in it, and builds it.
-func (a *app) runDemo(args []string, stdout, stderr io.Writer) int {
-	fs := newFlags("shards", "[FLAGS]", stderr)
-	dir := fs.String("dir", demoDir, "folder of the demo's store and shard files")
-	root := a.rootFlag(fs, "folder of the store; empty: store, in the folder of -dir")
-	comparing := fs.Bool("compare", false, fmt.Sprintf("build the same small store with every design and print a table; with -json the reports (-latency %v by default)", compareLatency))
-	svg := fs.String("svg", "", "with -compare: draw what was in flight over time, a curve for each design, to this file")
-	var flags buildFlags
-	flags.add(fs)
-	if _, code, ok := parseArgs(fs, args, 0); !ok {
-		return code
-	}
-	if *svg != "" && !*comparing {
-		fmt.Fprintln(stderr, "shards: -svg goes with -compare")
-		return exitUsage
-	}
-	if root.path == "" {
-		root.path = filepath.Join(*dir, "store")
-	}
-	out := filepath.Join(*dir, "shards")
-	if err := flags.check(fs, root, stderr); err != nil {
-		fmt.Fprintf(stderr, "shards: %v\n", err)
-		return exitUsage
-	}
-	if *comparing {
-		if err := checkCompare(fs); err != nil {
-			fmt.Fprintf(stderr, "shards: %v\n", err)
-			return exitUsage
-		}
-		if !isSet(fs, "latency") {
-			flags.latency = compareLatency
-		}
-		return runCompare(&flags, filepath.Join(*dir, "compare"), *svg, stdout, stderr)
-	}
-	ctx, stop := interruptible()
-	fmt.Fprintf(stderr, "%s: making the demo's snapshots\n", root.path)
-	stats, err := demoStore(ctx, root)
-	aborted := ctx.Err() != nil
-	stop()
-	if err != nil {
-		fmt.Fprintf(stderr, "shards: %v\n", err)
-		if aborted {
-			return exitAborted
-		}
-		return exitFailed
-	}
-	fmt.Fprintf(stderr, "%s: %d new snapshots (%.1f MB) for %d shards, %d of them revived, up to %s; building into %s\n",
-		root.path, stats.Snapshots, float64(stats.Bytes)/1e6, stats.Shards, stats.Revived, stats.LastWeek, out)
-	if flags.service.dryRun {
-		return dryRun(&flags, root, out, stdout, stderr)
-	}
-	return buildRoot(&flags, root, out, stdout, stderr)
-}
-
-func demoStore(ctx context.Context, root *root) (generate.Stats, error) {
-	place, writers, err := root.openPlace(ctx, true)
-	if err != nil {
-		return generate.Stats{}, err
-	}
-	defer place.Close()
-	exists, err := generate.Exists(ctx, place)
-	if err != nil {
-		return generate.Stats{}, err
-	}
-	if exists {
-		return generate.Tick(ctx, place, writers)
-	}
-	return generate.Generate(ctx, place, writers, generate.Config{})
 }
