@@ -38,7 +38,7 @@ func TestCampaign(t *testing.T) {
 		t.Errorf("go run ./internal/sim/cmd/sim -seed %d -mode %v -trace\n%s", failed.Options.Seed, failed.Options.Mode,
 			strings.Join(failed.Violations, "\n"))
 	}
-	if n >= 5000 {
+	if n >= sim.Enough {
 		require.Empty(t, report.States.Missing(), "never reached")
 	}
 	for _, id := range []string{"T1", "T2", "T3", "T5", "T8"} {

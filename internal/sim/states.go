@@ -112,6 +112,9 @@ func (s *States) add(other *States) {
 	}
 }
 
+// Enough is how many seeds reach all of them: some are rare.
+const Enough = 5000
+
 // Missing returns those that were never reached.
 func (s *States) Missing() []State {
 	var list []State
