@@ -51,7 +51,7 @@ var (
 
 	// ErrSelfCall is returned, at once, by a call that would wait for the stage whose callback
 	// makes it.
-	ErrSelfCall = errors.New("stage: waits for itself")
+	ErrSelfCall = errors.New("stage: would wait for itself, as its own callback calls it")
 
 	// ErrCallCycle is returned, at once, by a Do that would close a ring of stages waiting for
 	// each other in Do.

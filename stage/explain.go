@@ -9,7 +9,7 @@ import (
 
 // Explain says in words, a few lines for each stage, what it does or waits for and since when, where events wait,
 // and who has open demand: the answer to why nothing moves. The last line names the stages that no other one of
-// them keeps waiting. Stats of a pipeline stand for its members; stages that run by themselves are given one by
+// them keeps waiting, and says of one that is waited for and was not given; where there are none, stages wait for each other. Stats of a pipeline stand for its members; stages that run by themselves are given one by
 // one.
 //
 //	fmt.Println(stage.Explain(pipeline.Stats()))
@@ -52,22 +52,33 @@ func (x *explanation) write(stats []Stats, indent string) {
 	}
 }
 
-// conclude names those that the others wait for.
+// conclude names those that the others wait for; if there are none, those that wait for each other.
 func (x *explanation) conclude(stats []Stats) {
-	var ends []string
-	x.follow(stats, &ends)
-	if len(ends) > 0 {
-		fmt.Fprintf(&x.text, "It is up to %s.\n", names(ends))
+	var from, ends []string
+	x.follow(stats, &from, &ends)
+	switch {
+	case len(ends) > 0:
+		quoted := make([]string, len(ends))
+		for i, name := range ends {
+			quoted[i] = fmt.Sprintf("%q", name)
+			if _, known := x.known[name]; !known {
+				quoted[i] += " (not among these stages)"
+			}
+		}
+		fmt.Fprintf(&x.text, "It is up to %s.\n", strings.Join(quoted, ", "))
+	case len(from) > 0:
+		fmt.Fprintf(&x.text, "They wait for each other: %s.\n", names(from))
 	}
 }
 
 // follow goes from each stage that has not ended along those that it waits for, to the last ones.
-func (x *explanation) follow(stats []Stats, ends *[]string) {
+func (x *explanation) follow(stats []Stats, from, ends *[]string) {
 	for _, s := range stats {
 		if s.State.Kind != StateEnded && s.State.Kind != StateNotRun && len(s.Members) == 0 {
+			*from = append(*from, s.Stage)
 			x.walk(s.Stage, map[string]bool{}, ends)
 		}
-		x.follow(s.Members, ends)
+		x.follow(s.Members, from, ends)
 	}
 }
 

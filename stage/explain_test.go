@@ -119,7 +119,10 @@ func TestExplainEndsOnARing(t *testing.T) {
 	wait := func(name, of string) stage.Stats {
 		return stage.Stats{Stage: name, State: stage.State{Kind: stage.StateCalling, Of: of}}
 	}
-	require.NotContains(t, stage.Explain(wait("a", "b"), wait("b", "a")), "It is up to")
-	require.Contains(t, stage.Explain(wait("a", "b"), wait("b", "x")), `It is up to "x".`)
+	ring := stage.Explain(wait("a", "b"), wait("b", "a"))
+	require.NotContains(t, ring, "It is up to")
+	require.True(t, strings.HasSuffix(ring, "\nThey wait for each other: \"a\", \"b\".\n"), ring)
+	require.Contains(t, stage.Explain(wait("a", "b"), wait("b", "x")), `It is up to "x" (not among these stages).`)
 	require.Empty(t, stage.Explain())
+	require.NotContains(t, stage.Explain(stage.Stats{State: stage.State{Kind: stage.StateEnded}}), "each other")
 }

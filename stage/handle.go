@@ -178,7 +178,7 @@ func (h *handle) members() []*handle { return []*handle{h} }
 
 func (h *handle) open(ctx context.Context, s *scope) (controller, error) {
 	if h.newRun == nil {
-		return nil, fmt.Errorf("%w: a %T that no constructor made", ErrInvalidStage, h)
+		return nil, fmt.Errorf("%w: one that no constructor made, as NewProducer", ErrInvalidStage)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -170,7 +170,7 @@ func (p *inPort[T]) subscribeTo(src Source[T], opts []SubscribeOption, site stri
 		p.h.mu.Lock()
 		for _, other := range p.declared {
 			if other.source == d.source {
-				err = fmt.Errorf("%w: to %q", ErrAlreadySubscribed, d.source.h.conf.name)
+				err = fmt.Errorf("%w: to %q; AllowDuplicate permits it", ErrAlreadySubscribed, d.source.h.conf.name)
 			}
 		}
 		p.h.mu.Unlock()

@@ -342,8 +342,11 @@ func (r *supervision) noteRestart(m *keptMember) {
 	if errors.As(cause, &panicked) {
 		level = slog.LevelError
 	}
-	r.log(level, "stage: a member of a supervisor is started again",
-		"stage", r.name(), "member", m.stage.Name(), "cause", cause)
+	about := []any{"stage", r.name(), "member", m.stage.Name()}
+	if cause != nil {
+		about = append(about, "cause", cause)
+	}
+	r.log(level, "stage: a member of a supervisor is started again", about...)
 }
 
 // endAll ends runs that are not to begin.
