@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -65,6 +66,8 @@ type sending[Out any] struct {
 	last        SubID
 	expectedMax int64 // an ask above it is logged; 0: none
 
+	inUnison unison // disp, if it is one
+
 	roomy  []*edge[Out] // have been told that there is room in their budgets, and have not used it
 	tabs   []*tab       // of the event in Admit
 	weighs []int64      // of the event in Admit
@@ -95,12 +98,21 @@ func (r *run[In, Out]) postUp(k kind, sub *Subscription, n int64, arg any) bool 
 	return r.box.Post(m)
 }
 
-// asksCanWait reports whether an ask would change nothing before something else has come: a producer-consumer has
-// nothing that could be sent or begun. Its asks are then taken together with what it is woken for.
-func (r *run[In, Out]) asksCanWait() bool {
-	return r.def.in != nil && r.def.out != nil && r.def.onDemand == nil && r.initialized &&
-		r.queueHead == len(r.queue) && r.expansion == nil && len(r.kept) == 0 && len(r.marked) == 0 &&
-		r.buf.Len() == 0 && r.buf.Marks() == 0 && (r.queueing == nil || r.queueing.Deliverable() == 0)
+// asksThatCanWait returns how many asks would change nothing before something else comes: they are then taken together
+// with that. A producer-consumer which has nothing that could be sent or begun can let all of them wait. Where everyone gets
+// each event, the last one of those that hold the others up is the one that matters.
+func (r *run[In, Out]) asksThatCanWait() int {
+	switch {
+	case r.def.out == nil || !r.initialized || r.def.onDemand != nil:
+		return 0
+	case r.def.in != nil && r.queueHead == len(r.queue) && r.expansion == nil && len(r.kept) == 0 && len(r.marked) == 0 &&
+		r.buf.Len() == 0 && r.buf.Marks() == 0 && (r.queueing == nil || r.queueing.Deliverable() == 0):
+		return math.MaxInt
+	case r.inUnison != nil:
+		return r.inUnison.holdingUp() - 1
+	default:
+		return 0
+	}
 }
 
 // subscribed takes a new consumer, or refuses it.

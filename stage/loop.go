@@ -169,8 +169,8 @@ func (r *run[In, Out]) park() {
 		return
 	default:
 	}
-	if r.asksCanWait() {
-		r.box.Rest()
+	if n := r.asksThatCanWait(); n > 0 {
+		r.box.Rest(n)
 	}
 	r.rest(r.waits()) // behind what may call a dispatcher of the user's
 	r.publishOwed()
