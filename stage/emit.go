@@ -351,7 +351,7 @@ func (r *run[In, Out]) discard(events []Out) {
 	}
 	if hook := r.def.onDiscard; hook != nil {
 		r.describe(len(events), nil)
-		r.ends(r.guard(inDiscard, func() error { hook(r.ctx, events); return nil }))
+		r.ends(r.guard(inDiscard, func() error { hook(r.context(), events); return nil }))
 	}
 }
 

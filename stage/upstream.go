@@ -27,7 +27,6 @@ type intake[In any] struct {
 	declaredMade  bool               // the declared subscriptions have been made
 	stopEarly     func(*handle) bool // Stop came before that
 	declaredCount int                // how many there were then
-	isConnected   bool               // connected is closed
 	unanswered    int                // declared subscriptions that the pipeline's start waits for
 	hadUpstream   bool               // has had a subscription
 	permanentDone bool               // a permanent subscription has completed
@@ -86,9 +85,8 @@ func (r *run[In, Out]) passBy() {
 
 // checkConnected tells the launcher when nothing is unanswered.
 func (r *run[In, Out]) checkConnected() {
-	if r.declaredMade && r.unanswered == 0 && !r.isConnected {
-		r.isConnected = true
-		close(r.connected)
+	if r.declaredMade && r.unanswered == 0 {
+		r.connected.open()
 	}
 }
 
@@ -236,7 +234,7 @@ func (r *run[In, Out]) accepted(sub *Subscription) {
 	}
 	if hook := r.h.conf.onSubscribe; hook != nil {
 		r.describe(0, sub)
-		err := r.guard(inSubscribe, func() error { return hook(r.ctx, sub) })
+		err := r.guard(inSubscribe, func() error { return hook(r.context(), sub) })
 		switch {
 		case errors.Is(err, ErrRefused):
 			e.unasked = true
@@ -340,7 +338,7 @@ func (r *run[In, Out]) endSubscription(e *edge[In], c Cancellation, completed bo
 		var out []Out
 		r.describe(0, &e.Subscription)
 		err := r.guard(inCancel, func() (err error) {
-			out, err = hook(r.ctx, &e.Subscription, c)
+			out, err = hook(r.context(), &e.Subscription, c)
 			r.results = len(out)
 			return err
 		})

@@ -57,8 +57,8 @@ var Bugs = []Bug{
 	{
 		"uncounted loss", "what is in the mailbox of a stage that ends is forgotten",
 		[]Edit{{
-			conclude, "	left := append(append(r.early, r.batch[r.next:]...), r.box.Close()...)\n",
-			"	left := append(r.early, r.batch[r.next:]...)\n	r.box.Close()\n",
+			conclude, "	r.later = append(append(r.later, r.batch[r.next:]...), r.box.Close()...)\n",
+			"	r.later = append(r.later, r.batch[r.next:]...)\n	r.box.Close()\n",
 		}},
 	},
 	{
