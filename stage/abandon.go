@@ -40,7 +40,7 @@ func (c *core) arm() {
 		return
 	}
 	w.deadline = time.Now().Add(c.h.conf.grace)
-	turn := hop.Join(c.ctx, "watchdog")
+	turn := hop.Join(c.context(), "watchdog")
 	// The function ends by itself, or becomes the stage goroutine; finalize stops the timer.
 	w.timer = time.AfterFunc(c.h.conf.grace, func() {
 		if turn != nil {

@@ -51,9 +51,9 @@ func (r *run[In, Out]) callSource(want int64) {
 	}
 	err := r.guard(inDemand, func() (err error) {
 		if r.demand != nil {
-			out, err = r.demand(r.ctx, n)
+			out, err = r.demand(r.context(), n)
 		} else {
-			out, pass, err = r.def.onDemand(r.ctx, n)
+			out, pass, err = r.def.onDemand(r.context(), n)
 		}
 		r.results = len(out)
 		return err

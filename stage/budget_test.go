@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -276,7 +277,12 @@ func TestBudgetIsReturnedAtEveryEnd(t *testing.T) {
 				_ = pipeline[1].wait(t)
 				require.NoError(t, second.wait(t))
 				require.NoError(t, pipeline[0].wait(t))
-				require.Equal(t, upTo(10)[3:], other.events())
+				events := other.events()
+				if name == "done, releasing" {
+					// What it released makes room for more, which its mailbox refuses while what it has not begun is on its way back.
+					slices.Sort(events)
+				}
+				require.Equal(t, upTo(10)[3:], events)
 				require.Zero(t, b.Stats().Used)
 				require.Empty(t, b.Stats().Waiters)
 				closed(t, source, c, other)

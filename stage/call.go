@@ -103,10 +103,10 @@ func (r *run[In, Out]) callFn(c *call[Out]) (out []Out, err error) {
 		if r.aborting.Load() != nil {
 			return nil, errAborted
 		}
-		return c.fn(r.ctx)
+		return c.fn(r.context())
 	}
 	err = r.guard(inDo, func() (err error) {
-		out, err = c.fn(r.ctx)
+		out, err = c.fn(r.context())
 		r.results = len(out)
 		return err
 	})
@@ -179,7 +179,7 @@ func (r *run[In, Out]) do(ctx context.Context, what string, c *call[Out]) error 
 	}
 	turn := func() {}
 	if r.hop != nil {
-		turn = hop.Turn(r.ctx, what)
+		turn = hop.Turn(r.context(), what)
 	}
 	if !r.box.Post(message[In]{kind: msgCall, arg: c}) {
 		return r.refusal(what, ErrEnded)

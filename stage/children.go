@@ -78,7 +78,7 @@ func (k *children[In]) beginByHand(event In) (ChildID, error) {
 // add makes a child.
 func (k *children[In]) add(event In, sub *Subscription) *child[In] {
 	c := &child[In]{event: event, sub: sub, began: time.Now()}
-	if c.ctx.run = k.ctx; sub != nil {
+	if c.ctx.run = k.context(); sub != nil {
 		c.ctx.charge = sub.tab.take()
 	}
 	k.mu.Lock()
@@ -167,7 +167,7 @@ func (k *children[In]) join(name string) (wait func()) {
 	if k.hop == nil {
 		return nil
 	}
-	return hop.Join(k.ctx, name)
+	return hop.Join(k.context(), name)
 }
 
 // over decides what the end of an attempt means: the end of the child, or another attempt. again
@@ -193,7 +193,7 @@ func (k *children[In]) over(c *child[In], err error, again bool) {
 }
 
 // ending reports whether the run is about to end, which its children may see before the stage does.
-func (k *children[In]) ending() bool { return k.verdict != nil || k.ctx.Err() != nil }
+func (k *children[In]) ending() bool { return k.verdict != nil || k.context().Err() != nil }
 
 // restart starts a child again that has failed, or ends the child, or the supervisor.
 func (k *children[In]) restart(c *child[In], err error) {
@@ -209,7 +209,7 @@ func (k *children[In]) restart(c *child[In], err error) {
 	}
 	k.mark(c, true)
 	if k.policy.pause.first > 0 {
-		go k.pause(c, k.join("pause"), k.policy.backoff(c.restarts, hop.Draw(k.ctx))) // ends with the pause, or with c.ctx
+		go k.pause(c, k.join("pause"), k.policy.backoff(c.restarts, hop.Draw(k.context()))) // ends with the pause, or with c.ctx
 		return
 	}
 	k.post(message[In]{kind: msgChild, arg: c}) // what is in the mailbox comes first
@@ -233,7 +233,7 @@ func (k *children[In]) giveUp(c *child[In], cause error) {
 	k.settle(c, &k.tally.failed)
 	if hook := k.spec.onDeadLetter; hook != nil && !k.ending() {
 		k.describe(1, c.sub)
-		err := k.guard(inDeadLetter, func() error { hook(k.ctx, c.event, c.restarts+1, cause); return nil })
+		err := k.guard(inDeadLetter, func() error { hook(k.context(), c.event, c.restarts+1, cause); return nil })
 		if err != nil {
 			k.fail(err)
 		}

@@ -84,7 +84,7 @@ func (r *run[In, Out]) endChildren() {
 		case msgSubscribeTo:
 			r.decline(m.arg.(*edge[In]), ErrEnded)
 		default:
-			r.early = append(r.early, m)
+			r.later = append(r.later, m)
 		}
 	}
 	r.disarm(false) // OnTerminate may take its time
@@ -126,18 +126,19 @@ func (r *run[In, Out]) refuse() {
 	if !r.verdict.completed {
 		r.cancel(r.endCause())
 	}
-	left := append(append(r.early, r.batch[r.next:]...), r.box.Close()...)
-	r.early, r.batch, r.next = nil, nil, 0
-	r.left = left
+	r.later = append(append(r.later, r.batch[r.next:]...), r.box.Close()...)
+	r.batch, r.next = nil, 0
 	r.answerLeft()
 }
 
 // answerLeft answers what was in the mailbox when it closed.
 func (r *run[In, Out]) answerLeft() {
-	r.bringBack()
-	for len(r.left) > 0 {
-		m := r.left[0]
-		r.left = r.left[1:]
+	if r.def.out != nil {
+		r.bringBack()
+	}
+	for len(r.later) > 0 {
+		m := r.later[0]
+		r.later = r.later[1:]
 		switch m.kind {
 		case msgEvents:
 			n := int64(len(m.events))
@@ -283,11 +284,7 @@ func (r *run[In, Out]) finalize() {
 	r.dismiss()
 	close(r.done)
 	r.cancel(r.endCause()) // behind done, for who waits for both
-	if !r.initialized {
-		close(r.ready)
-	}
-	if !r.isConnected {
-		close(r.connected)
-	}
+	r.ready.open()
+	r.connected.open()
 	r.scope.ended(e, r.spared)
 }

@@ -18,7 +18,7 @@ type core struct {
 	h      *handle                 // read-only
 	number int                     // read-only: which run of the handle it is
 	scope  *scope                  // read-only
-	ctx    context.Context         // read-only: of this run, given to callbacks
+	base   context.Context         // read-only: of this run; callbacks get what context makes of it
 	cancel context.CancelCauseFunc // read-only
 	hop    func()                  // read-only: waits for the turn of the stage goroutine (internal/hop); nil but in simulations
 
@@ -37,8 +37,8 @@ type core struct {
 	looked  atomic.Pointer[time.Time] // when somebody first took Stats; nil: nobody has
 	pushing atomic.Pointer[handle]    // the queue in whose Push the callback in progress waits; written by the stage goroutine
 
-	waits wait          // guarded by calls: the Do that the callback in progress is in
-	ready chan struct{} // closed when OnInit has returned or the run has ended
+	waits wait // guarded by calls: the Do that the callback in progress is in
+	ready gate // opens when OnInit has returned or the run has ended
 
 	watch         watchdog
 	stuckCallback errand  // the callback that was abandoned
@@ -54,8 +54,8 @@ type core struct {
 	results int       // events that the callback in progress has returned
 	about   callAbout // the callback that begins next, or is in progress
 
-	watching bool     // callbacks are observed or profiled; read-only
 	profile  *profile // read-only; nil: none
+	watching bool     // callbacks are observed or profiled; read-only
 
 	// owned by the stage goroutine
 	shut       bool    // a callback was abandoned: no other is called
@@ -175,8 +175,8 @@ func (c *core) fail(err error) {
 	if c.verdict != nil {
 		return
 	}
-	if c.aborting.Load() == nil && c.ctx.Err() != nil {
-		c.scope.root().contextEnded(c.ctx)
+	if c.aborting.Load() == nil && c.base.Err() != nil {
+		c.scope.root().contextEnded(c.context())
 	}
 	if c.verdict = c.aborting.Load(); c.verdict == nil {
 		c.verdict = endedBy(c.name(), err, c.scope.tenure)
@@ -255,9 +255,6 @@ func (c *core) runsOn(goroutine uint64) bool {
 func (c *core) finished() <-chan struct{} { return c.done }
 
 func (c *core) keptBy() *tenure { return c.scope.tenure }
-
-// coreKey finds the run in the context of its callbacks.
-type coreKey struct{}
 
 // callerOf returns the run whose stage goroutine is calling with a context of its callbacks, nil
 // for any other caller: a goroutine that a callback started is not the stage.

@@ -162,6 +162,63 @@ func TestAnAskThatCanWaitWakesNobody(t *testing.T) {
 	})
 }
 
+// Where everyone gets each event, the producer is woken by the last one of those who must ask.
+func TestABroadcastIsWokenByTheLastWhoHasToAsk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const consumers = 4
+		var source *run[none, int]
+		var calls []int
+		p := NewProducer(func(_ context.Context, demand int) ([]int, error) {
+			calls = append(calls, demand)
+			return make([]int, demand), nil
+		})
+		p.DispatchWith(Broadcast)
+		p.conf.onInit = func(context.Context) error {
+			current, _ := p.current()
+			source = current.(*run[none, int])
+			return nil
+		}
+		stages, subs := []Stage{p}, make([]*Subscription, consumers)
+		for i := range consumers {
+			c := NewConsumer(func(context.Context, []int, *Subscription) error { return nil },
+				OnSubscribe(func(_ context.Context, sub *Subscription) error { subs[i] = sub; return nil }))
+			c.SubscribeTo(p, Manual(), Cancel(CancelTemporary))
+			stages = append(stages, c)
+		}
+		pipeline := NewPipeline(stages...)
+		result := make(chan error, 1)
+		go func() { result <- pipeline.Run(t.Context()) }() // ends with Stop
+		synctest.Wait()
+		ask := func(i, n int) { require.NoError(t, subs[i].Ask(n)); synctest.Wait() }
+
+		before := source.box.Wakes()
+		ask(0, 1)
+		ask(1, 5)
+		ask(2, 1)
+		require.Equal(t, before, source.box.Wakes(), "the last one has not asked")
+		ask(3, 2)
+		require.Equal(t, before+1, source.box.Wakes())
+		require.Equal(t, []int{1}, calls)
+
+		ask(1, 1) // holds nobody up, and is counted as if it did
+		ask(0, 1)
+		require.Equal(t, before+2, source.box.Wakes(), "two have to ask, and two messages have come")
+		require.Equal(t, []int{1}, calls)
+		ask(2, 1)
+		require.Equal(t, before+3, source.box.Wakes())
+		require.Equal(t, []int{1, 1}, calls, "the fourth has one left")
+
+		ask(0, 1)
+		ask(2, 1)
+		require.Equal(t, []int{1, 1}, calls)
+		require.NoError(t, subs[3].Cancel(nil)) // the others do not wait for it any more
+		synctest.Wait()
+		require.Equal(t, []int{1, 1, 1}, calls)
+		require.NoError(t, pipeline.Stop(t.Context()))
+		require.NoError(t, <-result)
+	})
+}
+
 // A child is two allocations: itself, with its context, and what the go statement makes. No more, while nobody waits
 // for its context.
 func TestAChildAllocatesTwice(t *testing.T) {
@@ -180,13 +237,14 @@ func TestAChildAllocatesTwice(t *testing.T) {
 }
 
 // What a stage that only consumes keeps while it is idle, beside its goroutine, in bytes where a word has 8. Each limit is a size that
-// the allocator has: one byte more costs at least 64, for every stage.
+// the allocator has, less the 8 bytes with which it begins what is larger than 512 and has pointers: one byte more costs at least 64, for
+// every stage.
 func TestAnIdleStageIsSmall(t *testing.T) {
 	if unsafe.Sizeof(uintptr(0)) != 8 {
 		t.Skip("the limits are for words of 8 bytes")
 	}
-	require.LessOrEqual(t, int(unsafe.Sizeof(run[int, none]{})), 1408, "its run")
-	require.LessOrEqual(t, int(unsafe.Sizeof(Consumer[int]{})), 640, "its handle")
+	require.LessOrEqual(t, int(unsafe.Sizeof(run[int, none]{})), 1144, "its run")
+	require.LessOrEqual(t, int(unsafe.Sizeof(Consumer[int]{})), 632, "its handle")
 	require.LessOrEqual(t, int(unsafe.Sizeof(edge[int]{})), 512, "a subscription")
 	require.LessOrEqual(t, int(unsafe.Sizeof(child[int]{})), 320, "a child")
 }

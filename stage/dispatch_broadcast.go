@@ -25,6 +25,8 @@ type broadcastDispatcher[T any] struct {
 	asked     []SubID              // of those, some that have asked since the last flush
 	position  int64                // events dispatched
 
+	selectors int // how many have Where
+
 	charged int     // how many are asked whether they may have an event
 	waits   bool    // some of them were refused one: so everyone waits
 	asking  []SubID // of Admit
@@ -68,6 +70,8 @@ func newBroadcastDispatcher[T any]() *broadcastDispatcher[T] {
 	}
 }
 
+func (d *broadcastDispatcher[T]) callsOut() bool { return d.selectors+d.charged > 0 }
+
 // Multicast marks the dispatcher as one that gives events to everyone.
 func (d *broadcastDispatcher[T]) Multicast() {}
 
@@ -83,6 +87,9 @@ func (d *broadcastDispatcher[T]) Subscribe(id SubID, r Request[T]) error {
 	}
 	if r.Charged {
 		d.charged++
+	}
+	if r.Where != nil {
+		d.selectors++
 	}
 	if r.Consumer != nil {
 		d.consumers[r.Consumer] = true
@@ -102,6 +109,9 @@ func (d *broadcastDispatcher[T]) Cancel(id SubID) {
 	}
 	delete(d.subs, id)
 	delete(d.consumers, e.request.Consumer)
+	if e.request.Where != nil {
+		d.selectors--
+	}
 	if e.request.Charged {
 		d.charged--
 		d.waits = false // it may have been the one that was refused
@@ -169,6 +179,20 @@ func (d *broadcastDispatcher[T]) open() int64 {
 		return max(0, d.lagging.items[0].limit-d.position)
 	}
 	return 0
+}
+
+// unison is a dispatcher with which several subscribers must have asked before anything happens.
+type unison interface {
+	holdingUp() int // how many subscribers must ask; 0: that is not known
+}
+
+// holdingUp counts the subscribers for which all others wait. Nothing happens before the last of them has asked: nothing
+// can be sent, and nothing is asked of the source. It costs as much as their asks have.
+func (d *broadcastDispatcher[T]) holdingUp() int {
+	if d.waits || len(d.lagging.items) > 0 {
+		return 0
+	}
+	return d.waiting.atMost(d.position)
 }
 
 // Dispatch goes on while events that selectors have rejected leave demand for more.
@@ -351,6 +375,17 @@ type limitHeap[T any] struct {
 	items []*broadcastEntry[T]
 	most  bool
 	steps uint64 // comparisons made; a test asserts their order of growth
+}
+
+// atMost counts the items up to a limit: they are together on top of the heap.
+func (h *limitHeap[T]) atMost(limit int64) int { return h.atMostBelow(0, limit) }
+
+// atMostBelow counts those at i and below it.
+func (h *limitHeap[T]) atMostBelow(i int, limit int64) int {
+	if i >= len(h.items) || h.items[i].limit > limit {
+		return 0
+	}
+	return 1 + h.atMostBelow(2*i+1, limit) + h.atMostBelow(2*i+2, limit)
 }
 
 // Len implements heap.Interface, as the methods below do.

@@ -57,6 +57,19 @@ func (m *naiveBroadcast) live() int64 {
 	return most
 }
 
+// holdingUp counts those who have asked for nothing, when all others wait for them.
+func (m *naiveBroadcast) holdingUp() (n int) {
+	for _, s := range m.subs {
+		switch {
+		case s.r.Lag > 0:
+			return 0
+		case s.open == 0:
+			n++
+		}
+	}
+	return n
+}
+
 func (m *naiveBroadcast) dispatch(events []int, out *record) []int {
 	for len(events) > 0 && m.live() > 0 {
 		n := int(min(m.live(), int64(len(events))))
@@ -199,6 +212,7 @@ func playBroadcast(t require.TestingT, ops []byte) {
 			model.flush(s, want)
 		}
 		equalRecords(t, want, got)
+		equal(t, model.holdingUp(), d.holdingUp())
 		if live := model.live(); live < 1<<60 {
 			equal(t, live, d.Live())
 		} else {

@@ -104,6 +104,8 @@ func PartitionWith[T any, K comparable](split func(event T) (changed T, key K, k
 	}
 }
 
+func (d *partitionDispatcher[T, K]) callsOut() bool { return true }
+
 func (d *partitionDispatcher[T, K]) Subscribe(id SubID, r Request[T]) error {
 	switch {
 	case d.subs[id] != nil:

@@ -62,6 +62,7 @@ func (r *run[In, Out]) makeDispatcher() error {
 	_, r.multicast = disp.(Multicaster)
 	r.toAll.Store(r.multicast)
 	r.budgeting = fencedBudget(disp, &r.core)
+	r.inUnison, _ = disp.(unison)
 	r.disp = fenced(disp, &r.core, Outlet[Out](r))
 	r.queueing, _ = r.disp.(QueueingDispatcher[Out])
 	if c, err := configure(r.def.dispatchOptions); err == nil {
@@ -79,7 +80,7 @@ func (r *run[In, Out]) forgetDispatcher() {
 	if r.inProgress.events+r.inProgress.queued == 0 { // else cutShort does, below
 		r.outputLost.Add(int64(r.lastQueued))
 	}
-	r.disp, r.queueing, r.lastQueued = newDemandDispatcher[Out](), nil, 0
+	r.disp, r.queueing, r.inUnison, r.lastQueued = newDemandDispatcher[Out](), nil, nil, 0
 	r.budgeting, _ = r.disp.(BudgetDispatcher[Out])
 	r.cutShort()
 	r.publish()
@@ -350,7 +351,7 @@ func (r *run[In, Out]) discard(events []Out) {
 	}
 	if hook := r.def.onDiscard; hook != nil {
 		r.describe(len(events), nil)
-		r.ends(r.guard(inDiscard, func() error { hook(r.ctx, events); return nil }))
+		r.ends(r.guard(inDiscard, func() error { hook(r.context(), events); return nil }))
 	}
 }
 

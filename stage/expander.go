@@ -63,7 +63,7 @@ func (r *run[In, Out]) expand() {
 	want := int(min(r.disp.Live(), maxPull))
 	r.describe(0, r.hand.sub)
 	err := r.guard(inEvents, func() (err error) {
-		out, err = x.pull(r.ctx, want)
+		out, err = x.pull(r.context(), want)
 		r.results = len(out)
 		return err
 	})

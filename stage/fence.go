@@ -36,33 +36,28 @@ func (f fence) inside(fn func()) {
 	fn()
 }
 
-// fencedDispatcher calls Dispatch of another one through the fence.
-type fencedDispatcher[T any] struct {
-	Dispatcher[T]
+// fencedOwn calls Dispatch and Flush of an own dispatcher through the fence, while that has functions of the user's.
+type fencedOwn[T any] struct {
+	own[T]
 	fence fence
 	out   Outlet[T] // read-only
 }
 
-func (d *fencedDispatcher[T]) Dispatch(events []T, _ Outlet[T]) []T {
+func (d *fencedOwn[T]) Dispatch(events []T, run Outlet[T]) []T {
+	if !d.own.callsOut() {
+		return d.own.Dispatch(events, run)
+	}
 	defer d.fence.leave(d.fence.enter())
-	return d.Dispatcher.Dispatch(events, d.out)
+	return d.own.Dispatch(events, d.out)
 }
 
-// fencedQueueing is fencedDispatcher for one that keeps events.
-type fencedQueueing[T any] struct {
-	QueueingDispatcher[T]
-	fence fence
-	out   Outlet[T] // read-only
-}
-
-func (d *fencedQueueing[T]) Dispatch(events []T, _ Outlet[T]) []T {
+func (d *fencedOwn[T]) Flush(run Outlet[T]) {
+	if !d.own.callsOut() {
+		d.own.Flush(run)
+		return
+	}
 	defer d.fence.leave(d.fence.enter())
-	return d.QueueingDispatcher.Dispatch(events, d.out)
-}
-
-func (d *fencedQueueing[T]) Flush(Outlet[T]) {
-	defer d.fence.leave(d.fence.enter())
-	d.QueueingDispatcher.Flush(d.out)
+	d.own.Flush(d.out)
 }
 
 // foreign calls every method of a dispatcher of the user's through the fence.
@@ -128,11 +123,11 @@ func (f *foreignQueueing[T]) Mark(mark any) bool {
 	return f.q.Mark(mark)
 }
 
-// own is a dispatcher of this package: it calls functions of the user's in Dispatch and Flush only.
-type own interface{ callsIn() }
-
-func (d *broadcastDispatcher[T]) callsIn()    {}
-func (d *partitionDispatcher[T, K]) callsIn() {}
+// own is a dispatcher of this package that keeps events. In Dispatch and Flush it may call functions of the user's, elsewhere not.
+type own[T any] interface {
+	QueueingDispatcher[T]
+	callsOut() bool // it has such functions now
+}
 
 // fenced puts the fence around a dispatcher, if it can call functions of the user's at all.
 func fenced[T any](d Dispatcher[T], c *core, run Outlet[T]) Dispatcher[T] {
@@ -141,13 +136,10 @@ func fenced[T any](d Dispatcher[T], c *core, run Outlet[T]) Dispatcher[T] {
 	}
 	f := fence{c}
 	out := fencedOutlet[T]{run, f}
-	q, queueing := d.(QueueingDispatcher[T])
-	switch _, ours := d.(own); {
-	case ours && queueing:
-		return &fencedQueueing[T]{q, f, out}
-	case ours:
-		return &fencedDispatcher[T]{d, f, out}
-	case queueing:
+	if ours, ok := d.(own[T]); ok {
+		return &fencedOwn[T]{ours, f, out}
+	}
+	if q, ok := d.(QueueingDispatcher[T]); ok {
 		return &foreignQueueing[T]{foreign[T]{q, f, out}, q}
 	}
 	return &foreign[T]{d, f, out}
@@ -176,7 +168,7 @@ func fencedBudget[T any](d Dispatcher[T], c *core) BudgetDispatcher[T] {
 		return nil
 	}
 	_, plain := d.(*demandDispatcher[T])
-	if _, ours := d.(own); plain || ours {
+	if _, ours := d.(own[T]); plain || ours {
 		return b // they call nothing of the user's there
 	}
 	return foreignBudget[T]{b, fence{c}}

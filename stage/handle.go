@@ -25,7 +25,7 @@ type handle struct {
 	runs     int        // guarded by mu
 	ended    *ending    // guarded by mu: how the last run ended; nil while running
 	endedIn  runID      // guarded by mu: what it was part of
-	faults   []error    // guarded by mu: wiring that Run has to report
+	faulty   error      // guarded by mu: the first fault of wiring, which Run has to report; nil: none
 	last     *Stats     // guarded by mu: of the last run that has ended; nil for none
 	watchers []func()   // guarded by mu: told when a run has ended
 	earlier  *Earlier   // guarded by mu: the sum over the runs before the last; nil for none. What it points to stays
@@ -160,11 +160,18 @@ func (h *handle) gone() bool {
 // fault keeps an error of wiring for the next Run; on a running stage it ends the run.
 func (h *handle) fault(err error) {
 	h.mu.Lock()
-	h.faults = append(h.faults, err)
+	h.remember(err)
 	run := h.run
 	h.mu.Unlock()
 	if run != nil {
 		run.abort(endedBy(h.conf.name, err, h.tenureNow()))
+	}
+}
+
+// remember keeps an error of wiring, if it is the first. The caller holds mu.
+func (h *handle) remember(err error) {
+	if h.faulty == nil {
+		h.faulty = err
 	}
 }
 
@@ -189,10 +196,11 @@ func (h *handle) open(ctx context.Context, s *scope) (controller, error) {
 		}
 		return nil, &Error{Stage: h.conf.name, Err: err}
 	}
-	for _, faults := range [][]error{h.conf.faults, h.faults} {
-		if len(faults) > 0 {
-			return nil, &Error{Stage: h.conf.name, Err: faults[0]}
-		}
+	if h.conf.unsound != nil {
+		return nil, &Error{Stage: h.conf.name, Err: h.conf.unsound}
+	}
+	if h.faulty != nil {
+		return nil, &Error{Stage: h.conf.name, Err: h.faulty}
 	}
 	if stuck := h.stuck.list(); len(stuck) > 0 {
 		return nil, &Error{Stage: h.conf.name, Err: &StuckError{Stuck: stuck}}

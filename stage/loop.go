@@ -50,8 +50,7 @@ type run[In, Out any] struct {
 
 	batch []message[In] // taken from the mailbox, worked from next on
 	next  int
-	early []message[In] // came before OnInit
-	left  []message[In] // was in the mailbox when it closed; not answered
+	later []message[In] // came before OnInit; at the end: was in the mailbox when it closed, and is not answered
 
 	initialized bool // OnInit has returned without a failure
 	draining    bool // Stop was called
@@ -62,7 +61,7 @@ type run[In, Out any] struct {
 	calling *call[Out]    // the Do or Tell in progress
 	kids    *children[In] // of a consumer supervisor, else nil; set before the run begins
 
-	connected chan struct{} // closed when all declared subscriptions are answered or wait, or the run has ended
+	connected gate // opens when all declared subscriptions are answered or wait, or the run has ended
 
 	intake[In]
 	outlet[Out]
@@ -71,13 +70,13 @@ type run[In, Out any] struct {
 
 // newRun makes the run and starts its goroutine, which waits for its phases. The caller holds h.mu.
 func newRun[In, Out any](ctx context.Context, s *scope, h *handle, def definition[In, Out]) *run[In, Out] {
-	r := &run[In, Out]{def: def, connected: make(chan struct{})}
-	r.core.h, r.core.scope, r.core.done, r.ready = h, s, make(chan struct{}), make(chan struct{})
+	r := &run[In, Out]{def: def}
+	r.core.h, r.core.scope, r.core.done = h, s, make(chan struct{})
 	r.number, r.whole = h.runs, r
 	r.earlier = h.earlier
 	r.running.Store(true)
 	ctx, r.cancel = context.WithCancelCause(ctx)
-	r.ctx = context.WithValue(ctx, coreKey{}, &r.core)
+	r.base = ctx
 	if r.watching = h.conf.profile || len(h.conf.watch) > 0; h.conf.profile {
 		r.startProfile()
 	}
@@ -169,11 +168,13 @@ func (r *run[In, Out]) park() {
 		return
 	default:
 	}
-	if r.asksCanWait() {
-		r.box.Rest()
+	if n := r.asksThatCanWait(); n > 0 {
+		r.box.Rest(n)
 	}
 	r.rest(r.waits()) // behind what may call a dispatcher of the user's
-	r.publishOwed()
+	if r.def.out != nil {
+		r.publishOwed()
+	}
 	wanted := r.parkOn()
 	if r.timer == nil && wanted == nil {
 		<-r.box.Bell()
@@ -206,7 +207,7 @@ func (r *run[In, Out]) gather() {
 // receive handles one message.
 func (r *run[In, Out]) receive(m message[In]) {
 	if !r.initialized && m.kind != msgInit {
-		r.early = append(r.early, m)
+		r.later = append(r.later, m)
 		return
 	}
 	switch m.kind {
@@ -309,7 +310,7 @@ func (r *run[In, Out]) callInit() {
 	if init := r.h.conf.onInit; init != nil {
 		r.inits(true)
 		defer r.inits(false)
-		if err := r.guard(inInit, func() error { return init(r.ctx) }); err != nil && !errors.Is(err, ErrDone) {
+		if err := r.guard(inInit, func() error { return init(r.context()) }); err != nil && !errors.Is(err, ErrDone) {
 			r.fail(err)
 			return
 		} else if err != nil {
@@ -317,8 +318,8 @@ func (r *run[In, Out]) callInit() {
 		}
 	}
 	r.initialized = true
-	r.batch, r.next, r.early = append(r.early, r.batch[r.next:]...), 0, nil
-	close(r.ready)
+	r.batch, r.next, r.later = append(r.later, r.batch[r.next:]...), 0, nil
+	r.ready.open()
 }
 
 // ends acts on what a callback returned, and reports whether the stage goes on to its end.
@@ -385,7 +386,7 @@ func (r *run[In, Out]) stopNow(inside func(*handle) bool) {
 
 func (r *run[In, Out]) initialize(func()) error {
 	r.box.Post(message[In]{kind: msgInit})
-	<-r.ready
+	r.ready.wait()
 	select {
 	case <-r.done:
 		return r.endedAs.reason
@@ -395,7 +396,7 @@ func (r *run[In, Out]) initialize(func()) error {
 }
 
 func (r *run[In, Out]) connect()        { r.box.Post(message[In]{kind: msgConnect}) }
-func (r *run[In, Out]) awaitConnected() { <-r.connected }
+func (r *run[In, Out]) awaitConnected() { r.connected.wait() }
 func (r *run[In, Out]) release()        { r.box.Post(message[In]{kind: msgRelease}) }
 func (r *run[In, Out]) end() *ending    { return r.endedAs }
 

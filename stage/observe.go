@@ -138,7 +138,7 @@ func (c *core) watchedCallback(cb, outer callbackName, fn func() error) error {
 		return fn()
 	}
 	b := Callback{Name: callbackNames[cb], N: about.n, Sub: about.sub}
-	defer c.profile.begin(c.ctx, b.Name, callbackNames[outer]).end()
+	defer c.profile.begin(c.context(), b.Name, callbackNames[outer]).end()
 	return c.watched(b, &c.results, &c.trace, fn)
 }
 

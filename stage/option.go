@@ -101,11 +101,13 @@ type config struct {
 	logger         *slog.Logger
 	grace          time.Duration
 
-	faults []error // options out of range
+	unsound error // the first option out of range; nil: none
 }
 
 func (c *config) fault(format string, args ...any) {
-	c.faults = append(c.faults, fmt.Errorf("%w: %s", ErrInvalidOption, fmt.Sprintf(format, args...)))
+	if c.unsound == nil {
+		c.unsound = fmt.Errorf("%w: %s", ErrInvalidOption, fmt.Sprintf(format, args...))
+	}
 }
 
 // Name names the stage, in errors, logs and Stats. By default the name is the kind of the stage

@@ -296,7 +296,7 @@ func resubscribeOn[In, Out any](ctx context.Context, h *handle, old *Subscriptio
 	}
 	turn := func() {}
 	if r.hop != nil {
-		turn = hop.Turn(r.ctx, what)
+		turn = hop.Turn(r.context(), what)
 	}
 	select {
 	case err = <-e.reply:

@@ -244,7 +244,7 @@ func (d *definition[In, Out]) dispatchWith(h *handle, make DispatcherFactory[Out
 	h.mu.Lock() // not before: the constructor may be the user's
 	defer h.mu.Unlock()
 	if err != nil {
-		h.faults = append(h.faults, err)
+		h.remember(err)
 		return
 	}
 	d.dispatcher, d.dispatchOptions = make, opts

@@ -26,11 +26,11 @@ type profile struct {
 // startProfile begins the task of the run, and puts it and the label into the context of callbacks.
 func (c *core) startProfile() {
 	var task *trace.Task
-	c.ctx, task = trace.NewTask(c.ctx, c.name())
-	c.ctx = pprof.WithLabels(c.ctx, pprof.Labels("stage", c.name()))
-	p := &profile{task: task, labels: map[string]context.Context{"": c.ctx}}
+	c.base, task = trace.NewTask(c.base, c.name())
+	c.base = pprof.WithLabels(c.base, pprof.Labels("stage", c.name()))
+	p := &profile{task: task, labels: map[string]context.Context{"": c.base}}
 	for _, name := range append(callbackNames[1:], childCallback) {
-		p.labels[name] = pprof.WithLabels(c.ctx, pprof.Labels("callback", name))
+		p.labels[name] = pprof.WithLabels(c.base, pprof.Labels("callback", name))
 	}
 	c.profile = p
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // The messages that cross between stages, and the two sides of a subscription that they cross
-// between. What a stage does on receiving one stands in upstream.go and downstream.go.
+// between. What a stage does on receiving one stands in intake.go, intake_end.go and outlet.go.
 //
 //	consumer                                   producer
 //	   | -- subscribe ------------------------->  |   answered by accepted or refused

@@ -59,7 +59,7 @@ func (p *pump[T]) take(open int) ([]T, error) {
 		return events, ErrDone
 	case more && !p.begun:
 		p.begun = true
-		go p.pump(hop.Join(p.run.ctx, "pump")) // ends with the run; end waits for it
+		go p.pump(hop.Join(p.run.context(), "pump")) // ends with the run; end waits for it
 	case more:
 		select {
 		case p.bell <- struct{}{}:

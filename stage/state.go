@@ -112,7 +112,7 @@ func (c *core) rest(kind StateKind) {
 // looks: see state.
 func (r *run[In, Out]) waits() StateKind {
 	kind := r.waitsWithoutBudget()
-	if kind == StateForDemand && r.budgeting != nil && r.budgeting.Blocked() > 0 {
+	if kind == StateForDemand && r.def.out != nil && r.budgeting != nil && r.budgeting.Blocked() > 0 {
 		return StateForBudget
 	}
 	return kind

@@ -109,18 +109,21 @@ type SubscriptionStats struct {
 
 // tally is what a run counts, and what Stats may read of it while it runs.
 type tally struct {
-	received, failed, handedBack, inputLost, inputLate, queued      atomic.Int64 // written by the stage goroutine
+	received, failed, handedBack, inputLost, inputLate, queued atomic.Int64 // written by the stage goroutine
+	tells                                                      atomic.Int64
+	running                                                    atomic.Bool
+	chunkOf                                                    atomic.Pointer[Subscription] // of the last chunk; written by the stage goroutine
+
+	mu sync.Mutex // guards writes to intake.ups, sending.edges and sending.gone; only the stage goroutine writes
+}
+
+// outputTally is the part of a run's tally that only a stage which emits has.
+type outputTally struct {
 	emitted, takenBack, dispatched, departed, discarded, outputLost atomic.Int64 // written by the stage goroutine
 	copies, dropped, keptEvents, spokenFor, buffered                atomic.Int64 // written by the stage goroutine
 	inDispatcher, owedNow                                           atomic.Int64 // written by the stage goroutine
-	tells                                                           atomic.Int64
-	running, forwarding                                             atomic.Bool
-	toAll                                                           atomic.Bool                  // each event goes to all; written by the stage goroutine
-	chunkOf                                                         atomic.Pointer[Subscription] // of the last chunk; written by the stage goroutine
-
-	mu sync.Mutex // guards writes to intake.ups, outlet.edges and gone; only the stage goroutine writes
-
-	gone []*Subscription // guarded by mu: the subscribers that the end of the run left
+	forwarding                                                      atomic.Bool
+	toAll                                                           atomic.Bool // each event goes to all; written by the stage goroutine
 }
 
 // publish brings the gauges up to date.
@@ -172,37 +175,49 @@ func (r *run[In, Out]) stats() Stats {
 	for _, e := range r.ups {
 		s.Upstreams = append(s.Upstreams, e.stats())
 	}
-	for _, e := range r.subscribers() {
-		s.Downstreams = append(s.Downstreams, e.stats())
-	}
-	for _, sub := range r.gone {
-		s.Downstreams = append(s.Downstreams, sub.stats())
+	if r.def.out != nil {
+		for _, e := range r.subscribers() {
+			s.Downstreams = append(s.Downstreams, e.stats())
+		}
+		for _, sub := range r.gone {
+			s.Downstreams = append(s.Downstreams, sub.stats())
+		}
 	}
 	r.mu.Unlock()
-	var inMailboxes int64
-	for _, d := range s.Downstreams {
-		inMailboxes += d.InMailbox
-	}
 	s.Input = InputStats{
 		Received: r.received.Load(), Handled: r.handled.Load(), Failed: r.failed.Load(),
 		HandedBack: r.handedBack.Load(), Lost: r.inputLost.Load(), Late: r.inputLate.Load(), Queued: r.queued.Load(), InHand: inHand,
 	}
-	s.Output = OutputStats{
-		Emitted: r.emitted.Load(), TakenBack: r.takenBack.Load(), Dispatched: r.dispatched.Load(), Departed: r.departed.Load(),
-		Copies: r.copies.Load(), Discarded: r.discarded.Load(), Dropped: r.dropped.Load(), Held: r.keptEvents.Load() + r.spokenFor.Load(), Lost: r.outputLost.Load(), Buffered: r.buffered.Load(), InMailbox: inMailboxes,
-		InDispatcher: r.inDispatcher.Load(), Owed: r.owedNow.Load(),
-	}
-	if r.feed != nil {
-		waiting := int64(r.feed.waiting())
-		s.Output.Emitted += waiting
-		s.Output.Buffered += waiting
-		s.Output.InQueue = waiting
+	if r.def.out != nil {
+		s.Output = r.outputStats(s.Downstreams)
 	}
 	if s.State.Kind != StateEnded {
 		s.State = r.state(&s)
-		s.Output.Demand = openDemand(s.Downstreams, r.toAll.Load())
+		if r.def.out != nil {
+			s.Output.Demand = openDemand(s.Downstreams, r.toAll.Load())
+		}
 	}
 	r.h.stuck.show(&s)
+	return s
+}
+
+// outputStats is the part of the stats of a stage that emits, but for Demand. Safe for concurrent use.
+func (r *run[In, Out]) outputStats(downstreams []SubscriptionStats) OutputStats {
+	s := OutputStats{
+		Emitted: r.emitted.Load(), TakenBack: r.takenBack.Load(), Dispatched: r.dispatched.Load(), Departed: r.departed.Load(),
+		Copies: r.copies.Load(), Discarded: r.discarded.Load(), Dropped: r.dropped.Load(), Lost: r.outputLost.Load(),
+		Buffered: r.buffered.Load(), InDispatcher: r.inDispatcher.Load(),
+		Held: r.keptEvents.Load() + r.spokenFor.Load(), Owed: r.owedNow.Load(),
+	}
+	for _, d := range downstreams {
+		s.InMailbox += d.InMailbox
+	}
+	if r.feed != nil {
+		waiting := int64(r.feed.waiting())
+		s.Emitted += waiting
+		s.Buffered += waiting
+		s.InQueue = waiting
+	}
 	return s
 }
 

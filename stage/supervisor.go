@@ -320,8 +320,8 @@ func (s *Supervisor) open(ctx context.Context, parent *scope) (controller, error
 	if !s.made() {
 		return nil, unmade("Run")
 	}
-	if len(s.conf.faults) > 0 {
-		return nil, &Error{Stage: s.Name(), Err: s.conf.faults[0]}
+	if s.conf.unsound != nil {
+		return nil, &Error{Stage: s.Name(), Err: s.conf.unsound}
 	}
 	s.mu.Lock()
 	fault := s.fault

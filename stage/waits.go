@@ -59,15 +59,10 @@ func (c *core) waitsNow() *core {
 	if c.waits.target != nil && !c.waits.over() && c.callback.Load()&abandoned == 0 {
 		return c.waits.target
 	}
-	select {
-	case <-c.ready:
-		return nil
-	default:
-		if before := c.scope.launch.inInit; before != c {
-			return before
-		}
-		return nil
+	if before := c.scope.launch.inInit; before != c && !c.ready.isOpen() {
+		return before
 	}
+	return nil
 }
 
 // waitedFor is told when the callback goes on.

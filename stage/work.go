@@ -136,14 +136,14 @@ func (r *run[In, Out]) callEvents(chunk []In, sub *Subscription) (out []Out, err
 	case r.def.expand != nil:
 		var seq iter.Seq2[Out, error]
 		r.describe(len(chunk), sub)
-		err = r.guard(inEvents, func() error { seq = r.def.expand(r.ctx, chunk, sub); return nil })
+		err = r.guard(inEvents, func() error { seq = r.def.expand(r.context(), chunk, sub); return nil })
 		if err == nil {
 			r.begin(seq)
 		}
 	default:
 		r.describe(len(chunk), sub)
 		err = r.guard(inEvents, func() (err error) {
-			out, err = r.def.events(r.ctx, chunk, sub)
+			out, err = r.def.events(r.context(), chunk, sub)
 			r.results = len(out)
 			return err
 		})
@@ -215,7 +215,7 @@ func (r *run[In, Out]) checkInput() {
 	}
 	var out []Out
 	err := r.guard(inComplete, func() (err error) {
-		out, err = r.def.onComplete(r.ctx)
+		out, err = r.def.onComplete(r.context())
 		r.results = len(out)
 		return err
 	})

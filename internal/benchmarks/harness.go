@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"runtime/pprof"
 	"slices"
 	"time"
 )
@@ -97,7 +99,8 @@ func (w *work) once(c contestant, n int) (sample, time.Duration, error) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	began, worked := time.Now(), cpuTime()
-	err := c.run(j)
+	var err error
+	pprof.Do(context.Background(), pprof.Labels("contestant", c.name), func(context.Context) { err = c.run(j) })
 	took := time.Since(began)
 	worked = cpuTime() - worked
 	runtime.ReadMemStats(&after)

@@ -1,7 +1,7 @@
 // Benchmarks compares what the library costs with what the same work costs otherwise: in a loop, over channels, and with
 // the libraries that one might take instead. It prints the tables of docs/performance.md.
 //
-//	go -C internal/benchmarks run . [-rounds 5] [-works W1,W2] [-each 200ms] [-json FILE] [-cpuprofile FILE]
+//	go -C internal/benchmarks run . [-rounds 5] [-works W1,W2] [-beside batch,chan] [-each 200ms] [-json FILE] [-cpuprofile FILE]
 package main
 
 import (
@@ -40,6 +40,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	rounds := flags.Int("rounds", 5, "how often each contestant runs")
 	each := flags.Duration("each", 200*time.Millisecond, "about how long it runs")
 	only := flags.String("works", "", "the works to do, as W1,W2; all if empty")
+	beside := flags.String("beside", "", "the contestants that ours runs beside, as batch,chan; all if empty")
 	file := flags.String("json", "", "write all figures to `FILE` as well")
 	profile := flags.String("cpuprofile", "", "write a profile of the processor's time to `FILE`")
 	seed := flags.Uint64("seed", 1, "of the order of the contestants in a round")
@@ -54,6 +55,9 @@ func run(args []string, stdout, stderr io.Writer) error {
 	}
 	works, rest, err := choose(allWorks(), *only)
 	if err != nil {
+		return usageError{err}
+	}
+	if works, err = runBeside(works, *beside); err != nil {
 		return usageError{err}
 	}
 	if *profile != "" {
@@ -109,6 +113,35 @@ func choose(all []*work, names string) (works []*work, rest []string, err error)
 		}
 	}
 	return works, rest, nil
+}
+
+// runBeside leaves ours and the contestants that were named, and the works that have one of those.
+func runBeside(works []*work, names string) (left []*work, err error) {
+	if names == "" {
+		return works, nil
+	}
+	named := map[string]bool{}
+	for name := range strings.SplitSeq(names, ",") {
+		named[strings.TrimSpace(name)] = false // no work has it yet
+	}
+	for _, w := range works {
+		w.contestants = slices.DeleteFunc(w.contestants, func(c contestant) bool {
+			_, stays := named[c.name]
+			if stays {
+				named[c.name] = true
+			}
+			return !stays && c.name != "ours"
+		})
+		if len(w.contestants) > 1 && !w.paired {
+			left = append(left, w)
+		}
+	}
+	for name, found := range named {
+		if !found {
+			return nil, fmt.Errorf("-beside: none of the works has a contestant %q", name)
+		}
+	}
+	return left, nil
 }
 
 // header says when and where the figures were taken.

@@ -21,6 +21,7 @@ func TestRunPrintsATableForEachWork(t *testing.T) {
 	require.Contains(t, out.String(), "W1: producer → consumer")
 	require.Contains(t, out.String(), "W6: max demand 1")
 	require.NotContains(t, out.String(), "W2:")
+	require.Contains(t, out.String(), "loop")
 
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)
@@ -31,8 +32,16 @@ func TestRunPrintsATableForEachWork(t *testing.T) {
 	require.Positive(t, figures.Records[0].Rounds[0]["ns"])
 }
 
+func TestOnlySomeContestants(t *testing.T) {
+	var out bytes.Buffer
+	require.NoError(t, run([]string{"-rounds", "1", "-each", "1ms", "-works", "W6,W1,W7", "-beside", "chan, batch"}, &out, io.Discard))
+	require.Contains(t, out.String(), "ours does")
+	require.NotContains(t, out.String(), "loop")
+	require.NotContains(t, out.String(), "W6:", "it has neither")
+}
+
 func TestWrongUse(t *testing.T) {
-	for _, args := range [][]string{{"-works", "W0"}, {"-rounds", "0"}, {"-each", "0"}, {"more"}, {"-unknown"}} {
+	for _, args := range [][]string{{"-works", "W0"}, {"-rounds", "0"}, {"-each", "0"}, {"more"}, {"-unknown"}, {"-beside", "nobody"}} {
 		err := run(args, io.Discard, io.Discard)
 		require.ErrorAs(t, err, new(usageError), "%v", args)
 	}

@@ -47,6 +47,9 @@ type outcome struct {
 func (m *measured) outcomes() []outcome {
 	var all []outcome
 	for _, r := range m.work.reaches {
+		if m.index(r.name) < 0 || m.index(r.than) < 0 { // -beside
+			continue
+		}
 		measured := m.ratio(m.index(r.name), m.index(r.than), nanos)
 		all = append(all, outcome{r.name, r.than, r.most, measured, measured.Median <= r.most})
 	}

@@ -105,14 +105,11 @@ func countWords() *work {
 				counts := flow.Reduce(flow.FromSeq2(j.chunks(), flow.MaxDemand(2), flow.MinDemand(1)),
 					func() map[string]*int { return map[string]*int{} },
 					func(counts map[string]*int, chunk []byte) map[string]*int { count(counts, chunk); return counts })
-				total := flow.EmitPairs(flow.Departition(counts, func() map[string]*int { return nil }, merge))
-				all := map[string]*int{}
-				err := total.ForEach(context.Background(), func(_ context.Context, word flow.Pair[string, *int]) error {
-					all[word.Key] = word.Value
+				total := flow.Departition(counts, func() map[string]*int { return nil }, merge).EmitState()
+				return total.ForEach(context.Background(), func(_ context.Context, all map[string]*int) error {
+					j.counted(all)
 					return nil
 				})
-				j.counted(all)
-				return err
 			}},
 			{"loop", func(j *job) error {
 				counts := map[string]*int{}

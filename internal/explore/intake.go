@@ -2,7 +2,7 @@ package explore
 
 import "github.com/go-genstage/genstage/stage"
 
-// intake is the consuming half of a stage, as in stage/upstream.go and stage/work.go.
+// intake is the consuming half of a stage, as in stage/intake.go and stage/work.go.
 type intake struct {
 	source *node
 	place  int             // among the consumers

@@ -5,7 +5,7 @@ import (
 	"github.com/go-genstage/genstage/stage"
 )
 
-// outlet is the emitting half of a stage, as in stage/downstream.go.
+// outlet is the emitting half of a stage, as in stage/outlet.go.
 type outlet struct {
 	disp  stage.Dispatcher[int]
 	buf   *buffer.Buffer[int, int]

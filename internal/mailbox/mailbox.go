@@ -33,7 +33,7 @@ type Box[M any] struct {
 	queue  []M
 	wakes  uint64
 	rung   bool // one of the messages in queue has rung
-	rests  bool // the reader does not want to be woken by PostQuiet
+	rests  int  // how many messages of PostQuiet the reader does not want to be woken by
 	closed bool
 }
 
@@ -62,7 +62,11 @@ func (b *Box[M]) post(m M, quiet bool) bool {
 	// One of the messages that a Take finds rings, the first that is to. If the reader takes it
 	// before the bell rings, the bell brings one Take that finds nothing; a message is never
 	// left without one, but for those that are to wait for another.
-	ring := !b.rung && !(quiet && b.rests)
+	ring := !b.rung
+	if ring && quiet && b.rests > 0 {
+		b.rests--
+		ring = false
+	}
 	if ring {
 		b.rung = true
 		if len(b.bell) == 0 {
@@ -77,10 +81,10 @@ func (b *Box[M]) post(m M, quiet bool) bool {
 }
 
 // Rest says that the reader, which has taken everything and is going to park, does not want to be
-// woken by what [Box.PostQuiet] posts. It holds until the next Take. Only the reader calls Rest.
-func (b *Box[M]) Rest() {
+// woken by the next n messages that [Box.PostQuiet] posts. It holds until the next Take. Only the reader calls Rest.
+func (b *Box[M]) Rest(n int) {
 	b.mu.Lock()
-	b.rests = true
+	b.rests = n
 	b.mu.Unlock()
 }
 
@@ -105,7 +109,7 @@ func (b *Box[M]) Take(spare []M) []M {
 	}
 	b.mu.Lock()
 	taken := b.queue
-	b.queue, b.rung, b.rests = spare[:0], false, false
+	b.queue, b.rung, b.rests = spare[:0], false, 0
 	b.mu.Unlock()
 	return taken
 }

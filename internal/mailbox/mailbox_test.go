@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -221,7 +222,7 @@ func TestAQuietMessageDoesNotWakeAReaderThatRests(t *testing.T) {
 	<-b.Bell() // it does not rest
 	require.Equal(t, []int{1}, b.Take(nil))
 
-	b.Rest()
+	b.Rest(math.MaxInt)
 	require.True(t, b.PostQuiet(2))
 	require.True(t, b.PostQuiet(3))
 	requireSilent(t, b, "it rests")
@@ -238,15 +239,36 @@ func TestAQuietMessageDoesNotWakeAReaderThatRests(t *testing.T) {
 	b.PostQuiet(7)
 	<-b.Bell() // a Take ends the rest
 	b.Take(nil)
-	b.Rest()
+	b.Rest(math.MaxInt)
 	b.PostQuiet(8)
 	b.Ring()
 	<-b.Bell()
 	require.Equal(t, []int{8}, b.Take(nil), "a ring without a message")
-	b.Rest()
+	b.Rest(math.MaxInt)
 	b.PostQuiet(9)
 	require.Equal(t, []int{9}, b.Close())
 	require.False(t, b.PostQuiet(10))
+}
+
+func TestARestOfAFewQuietMessages(t *testing.T) {
+	b := newBox[int]()
+	b.Rest(2)
+	b.PostQuiet(1)
+	b.PostQuiet(2)
+	requireSilent(t, b, "two can wait")
+	b.PostQuiet(3)
+	<-b.Bell()
+	b.PostQuiet(4)
+	requireSilent(t, b, "it has been woken")
+	require.Equal(t, []int{1, 2, 3, 4}, b.Take(nil))
+	b.PostQuiet(5)
+	<-b.Bell() // a Take ends the rest
+	b.Take(nil)
+
+	b.Rest(2)
+	b.Post(6)
+	<-b.Bell()
+	require.Equal(t, []int{6}, b.Take(nil))
 }
 
 // Loud messages of many senders are never left lying, however quiet ones and rests come between them.
@@ -268,7 +290,7 @@ func TestARestLosesNoWake(t *testing.T) {
 	var next [senders]int
 	var batch []letter
 	for done := 0; done < senders; {
-		b.Rest()
+		b.Rest(math.MaxInt)
 		<-b.Bell() // a lost wake would hang here
 		batch = b.Take(batch)
 		for _, m := range batch {

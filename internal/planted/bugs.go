@@ -16,8 +16,9 @@ const (
 	demandOf  = "stage/dispatch_demand.go"
 	broadcast = "stage/dispatch_broadcast.go"
 	emit      = "stage/emit.go"
-	producing = "stage/downstream.go"
-	consuming = "stage/upstream.go"
+	producing = "stage/outlet.go"
+	consuming = "stage/intake.go"
+	leaving   = "stage/intake_end.go"
 	working   = "stage/work.go"
 	plan      = "stage/supervisor_plan.go"
 )
@@ -52,13 +53,13 @@ var Bugs = []Bug{
 	},
 	{
 		"no down", "a consumer that ends does not tell its producers",
-		[]Edit{{consuming, "		r.count(e.post(msgConsumerDown, e.received.Load(), end), n)\n", "		r.count(false, n)\n"}},
+		[]Edit{{leaving, "		r.count(e.post(msgConsumerDown, e.received.Load(), end), n)\n", "		r.count(false, n)\n"}},
 	},
 	{
 		"uncounted loss", "what is in the mailbox of a stage that ends is forgotten",
 		[]Edit{{
-			conclude, "	left := append(append(r.early, r.batch[r.next:]...), r.box.Close()...)\n",
-			"	left := append(r.early, r.batch[r.next:]...)\n	r.box.Close()\n",
+			conclude, "	r.later = append(append(r.later, r.batch[r.next:]...), r.box.Close()...)\n",
+			"	r.later = append(r.later, r.batch[r.next:]...)\n	r.box.Close()\n",
 		}},
 	},
 	{

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -16,16 +17,9 @@ import (
 // outlet is the emitting half of a run: who gets which event, what nobody has asked for yet, and
 // what has been asked of the source.
 type outlet[Out any] struct {
-	disp  Dispatcher[Out]
-	buf   *buffer.Buffer[Out, *call[Out]] // the marks are DoAfter and TellAfter
-	edges map[SubID]*edge[Out]            // written under tally.mu
-
 	*sending[Out]
 
-	queueing  QueueingDispatcher[Out] // disp, if it is one
-	budgeting BudgetDispatcher[Out]   // disp, if it is one
-
-	granted int64 // with OnDemand: events for which input may be begun
+	disp Dispatcher[Out]
 
 	expansion *expansion[Out] // of the batch in hand; nil for none
 
@@ -38,11 +32,6 @@ type outlet[Out any] struct {
 	feed    feed[Out]   // instead of demand; nil for none
 	inlet   *inlet[Out] // the feed, if it is a channel
 	fedOpen int64       // open, as the feed was told
-
-	admitting  *edge[Out] // OnConsumer is being asked about it
-	leaving    *edge[Out] // its consumer has ended, and what that has not begun is being taken back
-	comingBack int64      // events that consumers which have gone will hand back
-	notBegun   int        // subscribers that have not begun all that they were sent, when toldAll
 
 	multicast    bool        // each event goes to all
 	flushing     bool        // disp may be able to send what it keeps
@@ -62,8 +51,24 @@ type outlet[Out any] struct {
 
 // sending is the part of an outlet that a stage which only consumes does without: nil there.
 type sending[Out any] struct {
+	buf   *buffer.Buffer[Out, *call[Out]] // the marks are DoAfter and TellAfter
+	edges map[SubID]*edge[Out]            // written under tally.mu
+	gone  []*Subscription                 // guarded by tally.mu: the subscribers that the end of the run left
+	outputTally
+
+	queueing  QueueingDispatcher[Out] // disp, if it is one
+	budgeting BudgetDispatcher[Out]   // disp, if it is one
+	inUnison  unison                  // disp, if it is one
+
+	granted int64 // with OnDemand: events for which input may be begun
+
 	last        SubID
 	expectedMax int64 // an ask above it is logged; 0: none
+
+	admitting  *edge[Out] // OnConsumer is being asked about it
+	leaving    *edge[Out] // its consumer has ended, and what that has not begun is being taken back
+	comingBack int64      // events that consumers which have gone will hand back
+	notBegun   int        // subscribers that have not begun all that they were sent, when toldAll
 
 	roomy  []*edge[Out] // have been told that there is room in their budgets, and have not used it
 	tabs   []*tab       // of the event in Admit
@@ -95,12 +100,21 @@ func (r *run[In, Out]) postUp(k kind, sub *Subscription, n int64, arg any) bool 
 	return r.box.Post(m)
 }
 
-// asksCanWait reports whether an ask would change nothing before something else has come: a producer-consumer has
-// nothing that could be sent or begun. Its asks are then taken together with what it is woken for.
-func (r *run[In, Out]) asksCanWait() bool {
-	return r.def.in != nil && r.def.out != nil && r.def.onDemand == nil && r.initialized &&
-		r.queueHead == len(r.queue) && r.expansion == nil && len(r.kept) == 0 && len(r.marked) == 0 &&
-		r.buf.Len() == 0 && r.buf.Marks() == 0 && (r.queueing == nil || r.queueing.Deliverable() == 0)
+// asksThatCanWait returns how many asks would change nothing before something else comes: they are then taken together
+// with that. A producer-consumer which has nothing that could be sent or begun can let all of them wait. Where everyone gets
+// each event, the last one of those that hold the others up is the one that matters.
+func (r *run[In, Out]) asksThatCanWait() int {
+	switch {
+	case r.def.out == nil || !r.initialized || r.def.onDemand != nil:
+		return 0
+	case r.def.in != nil && r.queueHead == len(r.queue) && r.expansion == nil && len(r.kept) == 0 && len(r.marked) == 0 &&
+		r.buf.Len() == 0 && r.buf.Marks() == 0 && (r.queueing == nil || r.queueing.Deliverable() == 0):
+		return math.MaxInt
+	case r.inUnison != nil:
+		return r.inUnison.holdingUp() - 1
+	default:
+		return 0
+	}
 }
 
 // subscribed takes a new consumer, or refuses it.
@@ -124,7 +138,7 @@ func (r *run[In, Out]) subscribed(e *edge[Out]) {
 	if hook := r.h.conf.onConsumer; hook != nil {
 		r.admitting = e // should the hook fail, conclude tells e with the others
 		r.describe(0, &e.Subscription)
-		err := r.guard(inConsumer, func() error { return hook(r.ctx, &e.Subscription) })
+		err := r.guard(inConsumer, func() error { return hook(r.context(), &e.Subscription) })
 		if err != nil && !errors.Is(err, ErrRefused) && !errors.Is(err, ErrDone) {
 			if errors.Is(err, errAborted) {
 				r.admitting, r.over = nil, append(r.over, e)
@@ -309,7 +323,7 @@ func (r *run[In, Out]) settleCopies(e *edge[Out]) {
 func (r *run[In, Out]) callConsumerGone(e *edge[Out], c Cancellation) {
 	if hook := r.h.conf.onConsumerGone; hook != nil {
 		r.describe(0, &e.Subscription)
-		r.ends(r.guard(inConsumerGone, func() error { return hook(r.ctx, &e.Subscription, c) }))
+		r.ends(r.guard(inConsumerGone, func() error { return hook(r.context(), &e.Subscription, c) }))
 	}
 }
 

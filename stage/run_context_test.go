@@ -1,0 +1,54 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestTheContextOfCallbacksIsAContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type key struct{}
+		deadline := time.Now().Add(time.Hour)
+		outer, cancel := context.WithDeadline(context.WithValue(t.Context(), key{}, "value"), deadline)
+		defer cancel()
+		boom := errors.New("boom")
+		p := NewProducer(func(ctx context.Context, _ int) ([]int, error) {
+			require.Equal(t, "value", ctx.Value(key{}))
+			require.NotNil(t, callerOf(ctx))
+			require.Nil(t, ctx.Value("another key"))
+			at, ok := ctx.Deadline()
+			require.True(t, ok)
+			require.Equal(t, deadline, at)
+			require.NoError(t, ctx.Err())
+			require.Contains(t, fmt.Sprint(ctx), "WithStage(source)")
+			require.NotContains(t, fmt.Sprint(ctx), "mailbox", "not the whole run")
+
+			before := runtime.NumGoroutine()
+			inner, cancel := context.WithCancel(ctx)
+			require.Equal(t, before, runtime.NumGoroutine(), "it is known as one of package context")
+			cancel()
+			require.ErrorIs(t, inner.Err(), context.Canceled)
+
+			inner, cancel = context.WithCancel(ctx)
+			defer cancel()
+			told := make(chan error, 1)
+			defer context.AfterFunc(ctx, func() { told <- context.Cause(ctx) })()
+			callerOf(ctx).abort(&ending{reason: boom}) // as Abort does
+			<-ctx.Done()
+			require.ErrorIs(t, ctx.Err(), context.Canceled)
+			require.ErrorIs(t, context.Cause(inner), boom)
+			require.ErrorIs(t, <-told, boom)
+			return nil, nil
+		}, Name("source"))
+		sink := NewConsumer(func(context.Context, []int, *Subscription) error { return nil })
+		sink.SubscribeTo(p)
+		require.ErrorIs(t, Run(outer, p, sink), boom)
+	})
+}
