@@ -121,7 +121,7 @@ func TestFaultsAreFoundWithoutRunning(t *testing.T) {
 		"TopN(0) is less":     EmitEach(TopN(one, 0, func(a, b int) bool { return a < b })),
 		"TriggerEvery(0) is ": Reduce(one.GlobalWindow().TriggerEvery(0), zero[int], add[int]).EmitState(),
 		"TriggerPeriodically": Reduce(one.GlobalWindow().TriggerPeriodically(0), zero[int], add[int]).EmitState(),
-		"of Through":          Through(one, func() *stage.ProducerConsumer[int, int] { return nil }, BufferSize(3)),
+		"no use in Through":   Through(one, func() *stage.ProducerConsumer[int, int] { return nil }, BufferSize(3)),
 	} {
 		_, err := f.Collect(t.Context())
 		require.ErrorIs(t, err, stage.ErrInvalidOption, name)

@@ -15,7 +15,7 @@ import (
 func Through[A, B any](f Flow[A], make func() *stage.ProducerConsumer[A, B], opts ...Option) Flow[B] {
 	must(make != nil, "Through")
 	given := optionsOf(opts)
-	given.handsOver("of Through")
+	given.handsOver("in Through")
 	next := from[B](nil, &passage[A, B]{inner: layer{inputs: f.last(), opts: given}, make: make})
 	next.layer.policy = f.layer.policy
 	return next
