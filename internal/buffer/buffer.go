@@ -29,6 +29,14 @@ type Buffer[T, M any] struct {
 	segs  ring[segment[T, M]]
 	count int // events in segs
 	marks int // marks in due and in segs
+
+	taken []origin // of what the last Take returned, in order
+}
+
+// origin is who had given back the next n events of what was taken.
+type origin struct {
+	from any // nil: nobody
+	n    int
 }
 
 // segment is one put, or what is left of it. It is never empty.
@@ -87,12 +95,26 @@ func (b *Buffer[T, M]) Put(events []T) (discarded []T) {
 // spareRoom is how much of what may be held beyond the limit is free.
 func (b *Buffer[T, M]) spareRoom() int { return max(0, b.spare-max(0, b.count-b.limit)) }
 
-// PutFront puts events before everything inside, marks included: they have been
-// taken before and come back. It keeps the slice and never discards, so the
-// buffer may hold more than its limit afterwards.
-func (b *Buffer[T, M]) PutFront(events []T) { b.PutBack(events, nil, false) }
+// PutFront puts events before everything inside, marks included: they are the last of those that the last Take
+// returned, and nobody got them. Who had given them back before is remembered. It keeps the slice and never
+// discards, so the buffer may hold more than its limit afterwards.
+func (b *Buffer[T, M]) PutFront(events []T) {
+	for i := len(b.taken) - 1; i >= 0; i-- {
+		at := len(events) - min(len(events), b.taken[i].n)
+		b.PutBack(events[at:], b.taken[i].from, false)
+		events = events[:at]
+	}
+	b.PutBack(events, nil, false)
+	b.forgetTaken()
+}
 
-// PutBack is [Buffer.PutFront] of what from had taken. With late the events are younger than those
+// forgetTaken does not keep alive who gave events back.
+func (b *Buffer[T, M]) forgetTaken() {
+	clear(b.taken)
+	b.taken = b.taken[:0]
+}
+
+// PutBack is [Buffer.PutFront] of what from was given. With late the events are younger than those
 // that from gave back before: they go behind what is left of them. from is compared with ==.
 func (b *Buffer[T, M]) PutBack(events []T, from any, late bool) {
 	if len(events) == 0 {
@@ -131,18 +153,29 @@ func (b *Buffer[T, M]) Mark(m M) {
 // is one slice with cap == len, without a copy where the events were put
 // together, a fresh one where they were not.
 func (b *Buffer[T, M]) Take(n int) []T {
+	b.forgetTaken()
 	if n <= 0 || len(b.due) > 0 {
 		return nil
 	}
 	reach := 0 // events before the first mark, as far as n needs them
 	for i := 0; i < b.segs.len && reach < n; i++ {
 		seg := b.segs.at(i)
+		b.takes(seg.from, min(len(seg.events), n-reach))
 		reach += len(seg.events)
 		if len(seg.marks) > 0 {
 			break
 		}
 	}
 	return b.cut(min(n, reach))
+}
+
+// takes notes whose the next n events are that are taken.
+func (b *Buffer[T, M]) takes(from any, n int) {
+	if last := len(b.taken) - 1; last >= 0 && b.taken[last].from == from {
+		b.taken[last].n += n
+		return
+	}
+	b.taken = append(b.taken, origin{from, n})
 }
 
 // Due removes and returns the mark at the very front, if one is there: all

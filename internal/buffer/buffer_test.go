@@ -477,3 +477,18 @@ func TestWhatComesBackInStepsStaysInOrder(t *testing.T) {
 	require.Equal(t, "end", mark)
 	require.Zero(t, b.Len()+b.Marks())
 }
+
+// What was taken and could not be given out is still what its consumer gave back: more of that goes behind it.
+func TestWhatIsPutInFrontAgainKeepsWhoGaveItBack(t *testing.T) {
+	b := New[int, string](-1, KeepLast)
+	b.Put([]int{6})
+	b.PutBack([]int{2, 3}, "a", false)
+	taken := b.Take(10)
+	require.Equal(t, []int{2, 3, 6}, taken)
+	b.PutFront(taken[1:])
+	b.PutBack([]int{4, 5}, "a", true)
+	require.Equal(t, []int{3, 4, 5, 6}, b.Take(10))
+	b.PutFront([]int{6})
+	b.PutBack([]int{7}, "a", true)
+	require.Equal(t, []int{7, 6}, b.Take(10), "nothing is left of what it gave back")
+}
