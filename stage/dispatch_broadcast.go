@@ -183,16 +183,22 @@ func (d *broadcastDispatcher[T]) open() int64 {
 
 // unison is a dispatcher with which several subscribers must have asked before anything happens.
 type unison interface {
-	holdingUp() int // how many subscribers must ask; 0: that is not known
+	holdingUp() int // at least how many subscribers must ask; 0: that is not known
 }
 
-// holdingUp counts the subscribers for which all others wait. Nothing happens before the last of them has asked: nothing
-// can be sent, and nothing is asked of the source. It costs as much as their asks have.
+// mostHoldingUp is up to how many holdingUp counts: a producer that is woken by something else with a great many subscribers
+// does not look at all of them each time.
+const mostHoldingUp = 64
+
+// holdingUp counts the subscribers for which all others wait, up to mostHoldingUp. Nothing happens before the last of them has
+// asked: nothing can be sent, and nothing is asked of the source.
 func (d *broadcastDispatcher[T]) holdingUp() int {
 	if d.waits || len(d.lagging.items) > 0 {
 		return 0
 	}
-	return d.waiting.atMost(d.position)
+	n := 0
+	d.waiting.countUpTo(&n, 0, d.position)
+	return n
 }
 
 // Dispatch goes on while events that selectors have rejected leave demand for more.
@@ -377,15 +383,15 @@ type limitHeap[T any] struct {
 	steps uint64 // comparisons made; a test asserts their order of growth
 }
 
-// atMost counts the items up to a limit: they are together on top of the heap.
-func (h *limitHeap[T]) atMost(limit int64) int { return h.atMostBelow(0, limit) }
-
-// atMostBelow counts those at i and below it.
-func (h *limitHeap[T]) atMostBelow(i int, limit int64) int {
-	if i >= len(h.items) || h.items[i].limit > limit {
-		return 0
+// countUpTo adds to n the items at i and below it that are up to a limit, but no more than mostHoldingUp in all. They are
+// together on top of the heap.
+func (h *limitHeap[T]) countUpTo(n *int, i int, limit int64) {
+	if *n == mostHoldingUp || i >= len(h.items) || h.items[i].limit > limit {
+		return
 	}
-	return 1 + h.atMostBelow(2*i+1, limit) + h.atMostBelow(2*i+2, limit)
+	*n++
+	h.countUpTo(n, 2*i+1, limit)
+	h.countUpTo(n, 2*i+2, limit)
 }
 
 // Len implements heap.Interface, as the methods below do.

@@ -238,6 +238,18 @@ func FuzzBroadcastDispatcher(f *testing.F) {
 	f.Fuzz(func(t *testing.T, ops []byte) { playBroadcast(t, ops) })
 }
 
+func TestHoldingUpIsCountedUpToABound(t *testing.T) {
+	d := newBroadcastDispatcher[int]()
+	for i := range 3 * mostHoldingUp {
+		require.NoError(t, d.Subscribe(SubID(i+1), Request[int]{}))
+		require.Equal(t, min(i+1, mostHoldingUp), d.holdingUp())
+	}
+	for i := range 3 * mostHoldingUp {
+		d.Ask(SubID(i+1), 1)
+		require.Equal(t, min(3*mostHoldingUp-i-1, mostHoldingUp), d.holdingUp())
+	}
+}
+
 func TestBroadcastDispatcher(t *testing.T) {
 	all := Request[int]{}
 	even := Request[int]{Where: func(n int) bool { return n%2 == 0 }}
