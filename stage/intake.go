@@ -127,7 +127,7 @@ func (r *run[In, Out]) subscribeTo(e *edge[In]) {
 				break
 			}
 			if other.source == e.source && &other.Subscription != e.replaces && !other.replaced {
-				r.decline(e, fmt.Errorf("%w: to %q", ErrAlreadySubscribed, e.producer.conf.name))
+				r.decline(e, fmt.Errorf("%w: to %q; AllowDuplicate permits it", ErrAlreadySubscribed, e.producer.conf.name))
 				return
 			}
 		}
