@@ -1,8 +1,10 @@
 package stage
 
 import (
+	"fmt"
 	"maps"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -19,14 +21,22 @@ func TestPartitionDispatcherIsTheNaiveOne(t *testing.T) { againstModel(t, playPa
 
 func againstModel(t *testing.T, play func(require.TestingT, []byte)) {
 	sequences := testkit.Rounds(100_000, 1_000_000)
-	ops := make([]byte, 600)
-	for seed := range sequences {
-		random := rand.New(rand.NewPCG(uint64(seed), 0))
-		for i := range ops {
-			ops[i] = byte(random.Uint32())
+	t.Run("sequences", func(t *testing.T) { // ends when all of its parts have
+		workers := runtime.GOMAXPROCS(0)
+		for w := range workers {
+			t.Run(fmt.Sprint(w), func(t *testing.T) {
+				t.Parallel()
+				ops := make([]byte, 600)
+				for seed := w; seed < sequences; seed += workers {
+					random := rand.New(rand.NewPCG(uint64(seed), 0))
+					for i := range ops {
+						ops[i] = byte(random.Uint32())
+					}
+					play(&player{t, seed}, ops)
+				}
+			})
 		}
-		play(&player{t, seed}, ops)
-	}
+	})
 	testkit.Report(t, "T6", sequences)
 }
 

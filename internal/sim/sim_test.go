@@ -3,6 +3,7 @@ package sim_test
 import (
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -13,7 +14,10 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400) // a sixth of the time was the garbage collector's
+	goleak.VerifyTestMain(m)
+}
 
 // seeds says how many: with the race detector a tenth, which is slow enough, but twenty at least.
 func seeds(ci, long int) int {
