@@ -15,7 +15,9 @@ func (r *run[In, Out]) conclude() {
 	steps := [...]func(){r.book, r.endChildren, r.terminate, r.releaseSource, r.closeFeed, r.refuse, r.leave, r.goUp, r.goDown, r.finalize}
 	for r.concluding < len(steps) {
 		r.turn()
-		r.answerLeft() // refuse may have been lost in its middle
+		if r.refusing { // refuse may have been lost in its middle
+			r.answerLeft()
+		}
 		r.nameStuck()
 		r.concluding++
 		steps[r.concluding-1]()
@@ -127,15 +129,13 @@ func (r *run[In, Out]) refuse() {
 		r.cancel(r.endCause())
 	}
 	r.later = append(append(r.later, r.batch[r.next:]...), r.box.Close()...)
-	r.batch, r.next = nil, 0
+	r.batch, r.next, r.refusing = nil, 0, true
 	r.answerLeft()
 }
 
 // answerLeft answers what was in the mailbox when it closed.
 func (r *run[In, Out]) answerLeft() {
-	if r.def.out != nil {
-		r.bringBack()
-	}
+	r.bringBack()
 	for len(r.later) > 0 {
 		m := r.later[0]
 		r.later = r.later[1:]

@@ -55,6 +55,7 @@ type run[In, Out any] struct {
 	initialized bool // OnInit has returned without a failure
 	draining    bool // Stop was called
 	stopping    bool // Stop: subscriptions are being cancelled
+	refusing    bool // the mailbox has closed, and what is in later is being answered
 	finishing   bool // done: only what was emitted is still delivered, and held events waited for
 	concluding  int  // how far conclude has come
 
@@ -108,7 +109,11 @@ func (r *run[In, Out]) main(second bool) {
 		if returned || !second && r.callback.Load()&abandoned != 0 {
 			return
 		}
-		r.fail(r.recovered(recover(), "Dispatcher", debug.Stack()))
+		value := recover()
+		err := r.recovered(value, "Dispatcher", debug.Stack())
+		if r.fail(err); value != nil {
+			r.survive(err) // a panic while the run ends is not hidden by a clean end
+		}
 		r.forgetDispatcher() // nothing is dispatched any more
 		go r.main(second)
 	}()

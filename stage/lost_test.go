@@ -42,7 +42,7 @@ var losses = map[string]func(t *testing.T){
 		runs := runAlone(t.Context(), p, c)
 		c.Abort(nil)
 		_ = runs[1].wait(t)
-		synctest.Wait() // the source has heard of it
+		synctest.Wait()       // the source has heard of it
 		in := c.Stats().Input // the five that it had just asked for have come in time to be handed back, or its mailbox has refused them
 		require.Contains(t, []int64{5, 10}, in.HandedBack)
 		require.Equal(t, stage.InputStats{Received: 5 + in.HandedBack, Handled: 5, HandedBack: in.HandedBack}, in)

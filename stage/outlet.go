@@ -273,6 +273,9 @@ func (r *run[In, Out]) lateDown(m message[In]) {
 
 // bringBack takes back what the consumer that is leaving has not begun.
 func (r *run[In, Out]) bringBack() {
+	if r.def.out == nil {
+		return
+	}
 	if e := r.leaving; e != nil {
 		events := e.returned
 		r.leaving, e.returned = nil, nil
