@@ -149,7 +149,9 @@ func (r *run[In, Out]) answerLeft() {
 		case msgCall:
 			r.drop(m.arg.(*call[Out]))
 		case msgSubscribe:
-			r.over = append(r.over, m.arg.(*edge[Out]))
+			e := m.arg.(*edge[Out])
+			r.over = append(r.over, e)
+			r.turnedAway(e)
 		case msgSubscribeTo:
 			r.decline(m.arg.(*edge[In]), ErrEnded)
 		case msgConsumerDown:

@@ -62,7 +62,7 @@ func (r *run[In, Out]) connectDeclared() {
 }
 
 // passBy makes the declared subscriptions of a stage that ends before it could, to be left at once: a producer of
-// the same pipeline must not wait for it (R2).
+// the same pipeline must not wait for it (R2), but a supervisor's for its next run.
 func (r *run[In, Out]) passBy() {
 	if r.scope.alone {
 		return
@@ -70,10 +70,14 @@ func (r *run[In, Out]) passBy() {
 	r.h.mu.Lock()
 	declared := r.def.in.declared[:len(r.def.in.declared):len(r.def.in.declared)]
 	r.h.mu.Unlock()
+	returns := r.verdict == nil || r.scope.tenure.comesBack(r.verdict) != nil // if it doesn't, leave has been, or will say so
 	for _, d := range declared {
 		e := r.newEdge(d)
+		if returns {
+			r.h.expectAt(d.source.h, r.scope.tenure)
+		}
 		r.observe(Message{Kind: MessageSubscribe, From: r.name(), To: e.Producer(), Sub: &e.Subscription})
-		if e.source.attach(e) == attachedToRun {
+		if e.source.passedBy(e) {
 			e.state = subPending
 			r.mu.Lock()
 			r.ups = append(r.ups, e)

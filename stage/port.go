@@ -68,6 +68,18 @@ func (p *outPort[T]) attach(e *edge[T]) attached {
 	return attachedWaiting
 }
 
+// passedBy hands e, which will be left at once, to the current run, or has the next one within the same call of Run count
+// it as a subscriber that it had. It reports whether there is a run that will answer.
+func (p *outPort[T]) passedBy(e *edge[T]) bool {
+	p.h.mu.Lock()
+	defer p.h.mu.Unlock()
+	if p.serve != nil && p.serve(e) {
+		return true
+	}
+	p.h.served = e.in
+	return false
+}
+
 // detach takes a waiting subscription back; false if it does not wait (any more).
 func (p *outPort[T]) detach(e *edge[T]) bool {
 	p.h.mu.Lock()

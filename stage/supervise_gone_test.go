@@ -2,6 +2,7 @@ package stage_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,6 +55,91 @@ func TestSupervisorOfAProducerWhoseConsumerHasGoneDuringOnInit(t *testing.T) {
 		require.NoError(t, gate.Tell(func(context.Context) error { return stage.ErrDone }))
 		require.NoError(t, run.wait(t))
 		require.Equal(t, 3, source.Stats().Runs)
+		closed(t, sup)
+	})
+}
+
+// The same, when the consumer has gone before it could subscribe, and the member fails before it hears of that. Found by the
+// simulator (seed 106414).
+func TestSupervisorOfAProducerWhoseConsumerHasGoneUnheard(t *testing.T) {
+	for name, leave := range map[string]func(*sink) error{
+		"done":    func(k *sink) error { return k.Tell(func(context.Context) error { return stage.ErrDone }) },
+		"aborted": func(k *sink) error { k.Abort(nil); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				source, middle, sink := silent(stage.Name("source"), stage.KeepRunning()), relay(0, stage.Name("middle")), newSink(0, stage.Name("sink"))
+				middle.SubscribeTo(source)
+				sink.SubscribeTo(middle)
+				last := silent(stage.Name("last"), stage.OnInit(func(context.Context) error { // before subscriptions are made
+					late := middle.Tell(func(context.Context) ([]int, error) { time.Sleep(time.Second); return nil, errBoom })
+					return errors.Join(late, leave(sink))
+				}))
+				sup := stage.NewSupervisor(quiet, stage.OneForOne)
+				for _, s := range []stage.Stage{source, middle, sink, last} {
+					sup.Add(s)
+				}
+				run := start(t.Context(), sup)
+				time.Sleep(500 * time.Millisecond)
+				require.False(t, sink.Stats().Running)
+				require.Equal(t, stage.StateCallback, middle.Stats().State.Kind)
+				time.Sleep(time.Minute)
+				require.Equal(t, 2, middle.Stats().Runs)
+				require.False(t, middle.Stats().Running, "it waits for nobody")
+				require.True(t, source.Stats().Running)
+				abortAll(t, run)
+				closed(t, sup)
+			})
+		})
+	}
+}
+
+// The same, when the member is down as the consumer goes.
+func TestSupervisorOfAProducerWhoseConsumerGoesWhileItIsDown(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		source, sink := silent(stage.Name("source")), newSink(0, stage.Name("sink"))
+		sink.SubscribeTo(source)
+		last := silent(stage.Name("last"), stage.KeepRunning(), stage.OnInit(func(context.Context) error { // before subscriptions are made
+			source.Abort(errBoom)
+			time.Sleep(500 * time.Millisecond)
+			return sink.Tell(func(context.Context) error { return stage.ErrDone })
+		}))
+		sup := stage.NewSupervisor(quiet, stage.OneForOne, stage.Backoff(time.Second, time.Second))
+		for _, s := range []stage.Stage{source, sink, last} {
+			sup.Add(s)
+		}
+		run := start(t.Context(), sup)
+		time.Sleep(600 * time.Millisecond)
+		require.False(t, sink.Stats().Running)
+		require.Equal(t, 1, source.Stats().Runs)
+		time.Sleep(time.Minute)
+		require.Equal(t, 2, source.Stats().Runs)
+		require.False(t, source.Stats().Running, "it waits for nobody")
+		abortAll(t, run)
+		closed(t, sup)
+	})
+}
+
+// A member fails before it could subscribe: its producer waits for its next run (V8).
+func TestSupervisorOfAConsumerThatFailsBeforeItSubscribes(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		source, middle := stage.FromSlice(upTo(10), stage.Name("source")), relay(0, stage.Name("middle"))
+		middle.SubscribeTo(source)
+		runs := 0
+		sink := newSink(0, stage.Name("sink"), stage.OnInit(func(context.Context) error {
+			if runs++; runs > 1 {
+				return nil
+			}
+			return middle.Tell(func(context.Context) ([]int, error) { return nil, errBoom })
+		}))
+		sink.SubscribeTo(middle, stage.Cancel(stage.CancelTemporary))
+		sup := stage.NewSupervisor(quiet, stage.OneForOne, stage.Backoff(time.Second, time.Second))
+		sup.Add(source)
+		sup.Add(middle)
+		sup.Add(sink)
+		require.NoError(t, start(t.Context(), sup).wait(t))
+		require.Equal(t, 2, middle.Stats().Runs)
+		require.Equal(t, upTo(10), sink.events())
 		closed(t, sup)
 	})
 }

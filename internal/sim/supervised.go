@@ -139,7 +139,7 @@ func (n *node) lives() {
 	if n.before != nil {
 		n.accumulating = n.earlyMode || n.o.Accumulating && n.o.Kind.source()
 	}
-	if n.earlyMode = false; n.accumulating && n.before != nil {
+	if n.earlyMode = false; n.accumulating && (n.before != nil || w.ending) { // else the director does it
 		w.sched.Go(n.name+" forwards", func() {
 			w.sleep(n.name+" forwards", 20)
 			n.forward(n.name + " forwards")
