@@ -255,7 +255,8 @@ func (r *run[In, Out]) goDown() {
 
 // finalize makes the end known.
 func (r *run[In, Out]) finalize() {
-	if r.spared && !r.verdict.clean && r.scope.goesOn() {
+	spared := r.spared && !r.verdict.clean && r.scope.goesOn()
+	if spared {
 		r.log(slog.LevelError, "stage: failed; all its subscribers are temporary, the pipeline goes on",
 			"stage", r.name(), "error", r.verdict.reason)
 	}
@@ -271,12 +272,16 @@ func (r *run[In, Out]) finalize() {
 		r.h.wasServed(r.scope.id())
 	}
 	final := r.stats()
+	if spared { // who comes later fails by it alone: no end of the pipeline follows
+		alone := *e
+		alone.root, e = nil, &alone
+	}
 	var late []*edge[Out]
 	if r.def.out != nil {
 		late = r.over
-		r.def.out.closed(final, e, r.scope.id())
+		r.def.out.closed(final, e)
 	} else {
-		r.h.closed(final, e, r.scope.id())
+		r.h.closed(final, e)
 	}
 	r.h.tellEnd()
 	for _, late := range late {
@@ -288,5 +293,5 @@ func (r *run[In, Out]) finalize() {
 	r.cancel(r.endCause()) // behind done, for who waits for both
 	r.ready.open()
 	r.connected.open()
-	r.scope.ended(e, r.spared)
+	r.scope.ended(r.verdict, r.spared)
 }

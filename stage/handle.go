@@ -24,7 +24,7 @@ type handle struct {
 	run      controller // guarded by mu; nil when not running
 	runs     int        // guarded by mu
 	ended    *ending    // guarded by mu: how the last run ended; nil while running
-	endedIn  runID      // guarded by mu: what it was part of
+	partOf   runID      // guarded by mu: what the last run that has begun belongs to
 	faulty   error      // guarded by mu: the first fault of wiring, which Run has to report; nil: none
 	last     *Stats     // guarded by mu: of the last run that has ended; nil for none
 	watchers []func()   // guarded by mu: told when a run has ended
@@ -207,7 +207,7 @@ func (h *handle) open(ctx context.Context, s *scope) (controller, error) {
 	}
 	h.runs++
 	h.begins.Add(1)
-	h.completed, h.ended, h.endedIn = false, nil, nil
+	h.completed, h.ended, h.partOf = false, nil, s.id()
 	if h.last != nil {
 		last, sum := *h.last, Earlier{}
 		h.stuck.show(&last)
@@ -224,15 +224,15 @@ func (h *handle) open(ctx context.Context, s *scope) (controller, error) {
 }
 
 // closed is told by the run when it has ended.
-func (h *handle) closed(final Stats, e *ending, in runID) {
+func (h *handle) closed(final Stats, e *ending) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.closedLocked(final, e, in)
+	h.closedLocked(final, e)
 }
 
-func (h *handle) closedLocked(final Stats, e *ending, in runID) {
+func (h *handle) closedLocked(final Stats, e *ending) {
 	h.run, h.completed, h.last = nil, e.completed, &final
-	h.ended, h.endedIn = e, in
+	h.ended = e
 	h.returning.Store(h.comesBackLocked(nil))
 	h.ends.Add(1)
 }

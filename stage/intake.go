@@ -39,15 +39,11 @@ func (r *run[In, Out]) connectDeclared() {
 	case r.finishing:
 		r.passBy()
 	default:
-		r.h.mu.Lock()
-		declared := r.def.in.declared[:len(r.def.in.declared):len(r.def.in.declared)]
-		r.h.mu.Unlock()
-		for _, d := range declared {
+		for _, d := range r.def.in.list() {
 			e := r.newEdge(d)
 			r.declaredCount++
 			e.counted, e.waits = true, true
 			r.unanswered++
-			r.h.expectAt(d.source.h, r.scope.tenure)
 			r.subscribe(e)
 		}
 	}
@@ -67,13 +63,9 @@ func (r *run[In, Out]) passBy() {
 	if r.scope.alone {
 		return
 	}
-	r.h.mu.Lock()
-	declared := r.def.in.declared[:len(r.def.in.declared):len(r.def.in.declared)]
-	r.h.mu.Unlock()
-	returns := r.verdict == nil || r.scope.tenure.comesBack(r.verdict) != nil // if it doesn't, leave has been, or will say so
-	for _, d := range declared {
+	for _, d := range r.def.in.list() {
 		e := r.newEdge(d)
-		if returns {
+		if r.verdict == nil { // it may return; leave will say
 			r.h.expectAt(d.source.h, r.scope.tenure)
 		}
 		r.observe(Message{Kind: MessageSubscribe, From: r.name(), To: e.Producer(), Sub: &e.Subscription})
@@ -156,6 +148,9 @@ func (r *run[In, Out]) subscribe(e *edge[In]) {
 		r.mu.Lock()
 		r.ups = append(r.ups, e)
 		r.mu.Unlock()
+	}
+	if e.waits {
+		r.h.expectAt(e.producer, r.scope.tenure)
 	}
 	if old := e.replaces; old != nil {
 		old.typed.(*edge[In]).replaced = true

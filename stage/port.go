@@ -60,7 +60,7 @@ func (p *outPort[T]) attach(e *edge[T]) attached {
 	case p.h.run != nil || p.h.ended == nil || p.h.comesBackLocked(e.kept):
 	case p.h.completed:
 		return attachedDone
-	case p.h.endedIn == e.in || e.until:
+	case p.h.partOf == e.in || e.until:
 		return attachedOver
 	}
 	p.waiting = append(p.waiting, e)
@@ -76,7 +76,9 @@ func (p *outPort[T]) passedBy(e *edge[T]) bool {
 	if p.serve != nil && p.serve(e) {
 		return true
 	}
-	p.h.served = e.in
+	if p.h.partOf == e.in {
+		p.h.served = e.in
+	}
 	return false
 }
 
@@ -112,9 +114,9 @@ func (p *outPort[T]) opened(serve func(*edge[T]) bool) {
 }
 
 // closed forgets the run that has ended, and tells those that wait in vain.
-func (p *outPort[T]) closed(final Stats, e *ending, in runID) {
+func (p *outPort[T]) closed(final Stats, e *ending) {
 	p.h.mu.Lock()
-	p.h.closedLocked(final, e, in)
+	p.h.closedLocked(final, e)
 	p.serve = nil
 	vain := p.inVain()
 	p.h.mu.Unlock()
@@ -139,7 +141,7 @@ func (p *outPort[T]) forsaken() {
 func (p *outPort[T]) inVain() (vain []*edge[T]) {
 	var waiting []*edge[T]
 	for _, w := range p.waiting {
-		if !p.h.comesBackLocked(w.kept) && (p.h.completed || w.in == p.h.endedIn || w.until) {
+		if !p.h.comesBackLocked(w.kept) && (p.h.completed || w.in == p.h.partOf || w.until) {
 			vain = append(vain, w)
 		} else {
 			waiting = append(waiting, w)
@@ -164,6 +166,13 @@ func (p *outPort[T]) tellWaiting(vain []*edge[T], e *ending) {
 type inPort[T any] struct {
 	h        *handle
 	declared []declaration[T] // guarded by h.mu
+}
+
+// list returns what is declared now.
+func (p *inPort[T]) list() []declaration[T] {
+	p.h.mu.Lock()
+	defer p.h.mu.Unlock()
+	return p.declared[:len(p.declared):len(p.declared)]
 }
 
 // declaration is one SubscribeTo.

@@ -193,3 +193,172 @@ func TestSupervisorOfAPipelineThatWentOn(t *testing.T) {
 		closed(t, sup)
 	})
 }
+
+// initFails is an OnInit of whose calls the nth returns err.
+func initFails(n int, err error) stage.Option {
+	calls := 0
+	return stage.OnInit(func(context.Context) error {
+		if calls++; calls == n {
+			return err
+		}
+		return nil
+	})
+}
+
+// What a factory made anew fails in OnInit: the producer waits for the next one (V8).
+func TestSupervisorOfAFactoryWhoseConsumerFailsToStart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		source, init := silent(stage.Name("source")), initFails(2, errBoom)
+		var made []*sink
+		sup := stage.NewSupervisor(quiet, stage.OneForOne, stage.Backoff(time.Second, time.Second))
+		sup.Add(source)
+		sup.AddFunc(func() stage.Stage {
+			s := newSink(0, stage.Name("sink"), init)
+			s.SubscribeTo(source)
+			made = append(made, s)
+			return s
+		})
+		run := start(t.Context(), sup)
+		made[0].Abort(errBoom)
+		time.Sleep(time.Minute)
+		require.Len(t, made, 3)
+		require.True(t, made[2].Stats().Running)
+		require.Equal(t, 1, source.Stats().Runs)
+		require.True(t, source.Stats().Running)
+		abortAll(t, run)
+		closed(t, sup)
+	})
+}
+
+// A member of a group that is started again fails in OnInit, and those behind it are not begun, to be started with it once
+// more: a producer before them waits for that (V8). The member ends slowly, so that theirs are known before.
+func TestSupervisorOfAGroupThatFailsToStart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		source := silent(stage.Name("source"))
+		slow := silent(stage.Name("slow"), stage.OnTerminate(func(error) { time.Sleep(time.Second) }))
+		sink := newSink(0, stage.Name("sink"))
+		sink.SubscribeTo(source)
+		sup := stage.NewSupervisor(quiet)
+		sup.Add(source)
+		sup.Add(stage.NewPipeline(slow, silent(stage.Name("bad"), initFails(2, errBoom))))
+		sup.Add(sink)
+		run := start(t.Context(), sup)
+		slow.Abort(errBoom)
+		time.Sleep(time.Minute)
+		require.Equal(t, 3, slow.Stats().Runs)
+		require.True(t, sink.Stats().Running)
+		require.Equal(t, 1, source.Stats().Runs)
+		require.True(t, source.Stats().Running)
+		abortAll(t, run)
+		closed(t, sup)
+	})
+}
+
+// It does not fail, but is shut down in OnInit: it has ended for good, and those behind it go on (V2).
+func TestSupervisorOfAGroupOfWhichOneIsShutDownAsItStarts(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		source, sink := silent(stage.Name("source")), newSink(0, stage.Name("sink"))
+		sink.SubscribeTo(source)
+		other := silent(stage.Name("other"), initFails(2, stage.ErrShutdown))
+		sup := stage.NewSupervisor(quiet)
+		sup.Add(source)
+		sup.Add(other)
+		sup.Add(sink)
+		run := start(t.Context(), sup)
+		other.Abort(errBoom)
+		synctest.Wait()
+		require.False(t, other.Stats().Running)
+		require.Equal(t, 2, sink.Stats().Runs)
+		require.True(t, sink.Stats().Running)
+		require.True(t, source.Stats().Running)
+		abortAll(t, run)
+		closed(t, sup)
+	})
+}
+
+// A consumer fails before a subscription that was declared late is accepted, or has come so far as to be made: the producer
+// waits for its next run (V8).
+func TestSupervisorOfAConsumerThatFailsBeforeALateSubscription(t *testing.T) {
+	for _, made := range []bool{true, false} {
+		bubble(t, func(t *testing.T) {
+			source, passing := silent(stage.Name("source")), newSink(0, stage.Name("passing"))
+			passing.SubscribeTo(source)
+			first, sink := silent(stage.Name("first")), newSink(0, stage.Name("sink"))
+			sink.SubscribeTo(first)
+			sup := stage.NewSupervisor(quiet, stage.OneForOne, stage.Backoff(10*time.Second, 10*time.Second))
+			for _, s := range []stage.Stage{source, passing, first, sink} {
+				sup.Add(s)
+			}
+			run := start(t.Context(), sup)
+			busy := func(d time.Duration, err error) error { time.Sleep(d); return err }
+			if made {
+				require.NoError(t, source.Tell(func(context.Context) ([]int, error) { return nil, busy(time.Second, nil) }))
+			} else {
+				require.NoError(t, sink.Tell(func(context.Context) error { return busy(time.Second, errBoom) }))
+			}
+			synctest.Wait()
+			sink.SubscribeTo(source)
+			synctest.Wait()
+			if made {
+				sink.Abort(errBoom)
+			}
+			time.Sleep(2 * time.Second)
+			require.False(t, sink.Stats().Running)
+			passing.Abort(nil)
+			synctest.Wait()
+			require.True(t, source.Stats().Running)
+			time.Sleep(time.Minute)
+			require.Len(t, sink.Stats().Upstreams, 2)
+			require.True(t, source.Stats().Running)
+			abortAll(t, run)
+			closed(t, sup)
+		})
+	}
+}
+
+// A stage of another call of Run passes a producer by that is down: that knows nevertheless that its own subscribers have
+// gone (R2).
+func TestSupervisorOfAProducerThatIsPassedByFromOutside(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		source, sink := silent(stage.Name("source")), newSink(0, stage.Name("sink"))
+		sink.SubscribeTo(source, stage.Cancel(stage.CancelTemporary))
+		sup := stage.NewSupervisor(quiet, stage.OneForOne, stage.Backoff(time.Second, time.Second))
+		sup.Add(source)
+		sup.Add(sink)
+		run := start(t.Context(), sup)
+		source.Abort(errBoom)
+		synctest.Wait()
+		sink.Abort(nil)
+		synctest.Wait()
+		outside := newSink(0, stage.Name("outside"), stage.OnInit(func(context.Context) error { return stage.ErrDone }))
+		outside.SubscribeTo(source)
+		require.NoError(t, stage.Run(t.Context(), outside))
+		require.NoError(t, run.wait(t), "the source waits for nobody")
+		require.Equal(t, 2, source.Stats().Runs)
+		closed(t, sup)
+	})
+}
+
+// A stage of a temporary pipeline failed, and the pipeline goes on. A consumer outside fails by that later: it is started
+// again, although the member where its failure began does not end.
+func TestSupervisorOfAConsumerOfAPipelineThatWentOn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		source, kept := silent(stage.Name("source")), silent(stage.Name("kept"))
+		within := newSink(0, stage.Name("within"))
+		within.SubscribeTo(source, stage.Cancel(stage.CancelTemporary))
+		within.SubscribeTo(kept)
+		late := newSink(0, stage.Name("late"))
+		late.SubscribeTo(kept)
+		sup := stage.NewSupervisor(quiet, stage.OneForOne)
+		sup.Add(stage.NewPipeline(source, kept, within), stage.Restart(stage.RestartTemporary))
+		sup.Add(late)
+		run := start(t.Context(), sup)
+		require.NoError(t, source.Tell(func(context.Context) ([]int, error) { return nil, errBoom }))
+		synctest.Wait()
+		require.True(t, kept.Stats().Running, "the pipeline goes on")
+		late.SubscribeTo(source)
+		require.ErrorIs(t, run.wait(t), stage.ErrIntensity)
+		require.Equal(t, 4, late.Stats().Runs)
+		closed(t, sup)
+	})
+}

@@ -160,7 +160,7 @@ func (h *handle) expectsNoMore(consumer *handle) bool {
 	delete(h.expected, consumer)
 	run, _ := h.run.(interface{ recheck() bool })
 	if run == nil {
-		h.served = h.endedIn
+		h.served = h.partOf
 	}
 	h.mu.Unlock()
 	return run == nil || run.recheck()
@@ -181,10 +181,17 @@ func (r *run[In, Out]) recheck() bool {
 	return true
 }
 
-// leave is a step of the end: producers no longer expect a stage that will not come back.
+// leave is a step of the end: the producers of a stage that will come back expect it, whether it had come to subscribe to
+// them or not; else they no longer do.
 func (r *run[In, Out]) leave() {
-	if r.def.in != nil && r.scope.tenure.comesBack(r.verdict) == nil {
+	switch {
+	case r.def.in == nil:
+	case r.scope.tenure.comesBack(r.verdict) == nil:
 		r.h.expectNoMore(nil)
+	default:
+		for _, d := range r.def.in.list() {
+			r.h.expectAt(d.source.h, r.scope.tenure)
+		}
 	}
 }
 

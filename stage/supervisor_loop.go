@@ -288,7 +288,10 @@ func (r *supervision) start(list []int) {
 		if err := s.initialize(r.turn); err == nil {
 			r.members[s.tenure.keeping.index].failed = nil
 			up = append(up, s)
-		} else if r.plan.strategy != OneForOne { // those behind it wait for it
+		} else if r.plan.strategy != OneForOne && r.failedToStart(s) { // those behind it wait for it
+			for _, behind := range begun[n+1:] { // they are started along with it again
+				behind.tenure.keeping.returning.Store(true)
+			}
 			endAll(begun[n+1:], endedBy(r.name(), ErrShutdown, r.parent.tenure))
 			break
 		}
@@ -298,7 +301,14 @@ func (r *supervision) start(list []int) {
 		s.connect()
 	}
 	r.starts.Add(1)
-	go r.releaseAll(up, replaced, hop.Join(r.ctx, r.name())) // ends when all are connected or have ended; conclude waits for it
+	go r.releaseAll(begun, up, replaced, hop.Join(r.ctx, r.name())) // ends when all are connected or have ended; conclude waits for it
+}
+
+// failedToStart waits for the end of a run that did not come past OnInit, and reports whether the member is to be started
+// again. If not, it has ended for good, as it may at any time: the others go on without it.
+func (r *supervision) failedToStart(s *scope) bool {
+	<-s.done
+	return s.tenure.keeping.mode.restarts(s.end())
 }
 
 // openAll opens the mailboxes of members that are started again.
@@ -357,18 +367,22 @@ func endAll(runs []*scope, e *ending) {
 }
 
 // releaseAll ends the start of members, when their declared subscriptions are answered. What factories had made before
-// is given up only then: those who expected it have the new one.
-func (r *supervision) releaseAll(runs []*scope, replaced []Stage, wait func()) {
+// is given up only when those that did not come so far have ended as well: who expected it expects the new one.
+func (r *supervision) releaseAll(begun, up []*scope, replaced []Stage, wait func()) {
 	defer r.starts.Done()
-	for _, s := range runs {
-		s.awaitConnected()
-		if wait != nil {
-			wait()
+	await := func(runs []*scope) {
+		for _, s := range runs {
+			s.awaitConnected()
+			if wait != nil {
+				wait()
+			}
 		}
 	}
-	for _, s := range runs {
+	await(up)
+	for _, s := range up {
 		s.release()
 	}
+	await(begun)
 	for _, s := range replaced {
 		forsake(s, true)
 	}
