@@ -292,33 +292,12 @@ func (d *partitionDispatcher[T, K]) of(key K) *partition[T] {
 	return nil
 }
 
-// trim bounds the queue of a partition without subscriber. Marks keep their place.
+// trim bounds the queue of a partition without subscriber.
 func (d *partitionDispatcher[T, K]) trim(p *partition[T], out Outlet[T]) {
 	if p.owners > 0 || d.limit < 0 || p.queue.Len() <= d.limit {
 		return
 	}
-	all := p.queue
-	from, to := 0, d.limit // of all events, those that stay
-	if d.keep == buffer.KeepLast {
-		from, to = all.Len()-d.limit, all.Len()
-	}
-	p.queue = buffer.New[T, *partitionMark](-1, d.keep)
-	for at := 0; all.Len() > 0; {
-		events := all.Take(all.Len()) // up to the first mark
-		n := len(events)
-		first, last := min(max(from-at, 0), n), min(max(to-at, 0), n)
-		at += n
-		if first > 0 {
-			out.Discarded(events[:first:first])
-		}
-		p.queue.Put(events[first:last:last])
-		if last < n {
-			out.Discarded(events[last:])
-		}
-		for m, ok := all.Due(); ok; m, ok = all.Due() {
-			p.queue.Mark(m)
-		}
-	}
+	out.Discarded(p.queue.Trim(d.limit))
 	d.pass(p, out)
 }
 

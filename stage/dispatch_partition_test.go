@@ -381,3 +381,26 @@ func TestPartitionDispatcherAskIsLogarithmic(t *testing.T) {
 		}
 	}
 }
+
+// A queue without owner is bounded; what is left of what a consumer gave back is still before what it gives back later.
+func TestPartitionQueueThatIsTrimmedKeepsWhoGaveBack(t *testing.T) {
+	for _, first := range []bool{false, true} {
+		d, err := PartitionBy(func(int) int { return 0 }, 0)(stageBuffer(2, first))
+		require.NoError(t, err)
+		out, of := newRecord(), Request[int]{Key: 0, Consumer: "a"}
+		require.NoError(t, d.Subscribe(1, of))
+		d.Ask(1, 4)
+		d.Dispatch([]int{1, 2, 3, 4}, out)
+		d.Cancel(1)
+		d.HandBack(of, []int{1, 2, 3})
+		d.(QueueingDispatcher[int]).Flush(out)
+		require.Len(t, out.discarded, 1)
+		of.late = true
+		d.HandBack(of, []int{4})
+		out.forget()
+		require.NoError(t, d.Subscribe(2, Request[int]{Key: 0}))
+		d.Ask(2, 4)
+		d.(QueueingDispatcher[int]).Flush(out)
+		require.Equal(t, map[bool][]int{false: {2, 3, 4}, true: {1, 2, 4}}[first], out.sent[2])
+	}
+}

@@ -178,6 +178,36 @@ func (b *Buffer[T, M]) takes(from any, n int) {
 	b.taken = append(b.taken, origin{from, n})
 }
 
+// Trim discards what is inside beyond n events, the oldest or the newest as [Keep] says, and returns it in order. Marks keep
+// their place, and what is left who gave it back.
+func (b *Buffer[T, M]) Trim(n int) (discarded []T) {
+	over := b.count - n
+	switch {
+	case over <= 0:
+		return nil
+	case b.keep == KeepLast:
+		return b.cut(over)
+	}
+	b.count = n
+	discarded = make([]T, over)
+	for over > 0 {
+		last := b.segs.at(b.segs.len - 1)
+		stay := max(0, len(last.events)-over)
+		over -= copy(discarded[over-len(last.events)+stay:], last.events[stay:])
+		if last.events = last.events[:stay:stay]; stay > 0 {
+			break
+		}
+		marks := last.marks
+		b.segs.popBack()
+		if before := b.segs.len - 1; before < 0 {
+			b.due = append(b.due, marks...)
+		} else {
+			b.segs.at(before).marks = append(b.segs.at(before).marks, marks...)
+		}
+	}
+	return discarded
+}
+
 // Due removes and returns the mark at the very front, if one is there: all
 // events that were before it have been taken or discarded.
 func (b *Buffer[T, M]) Due() (m M, ok bool) {

@@ -333,6 +333,21 @@ func (m *naive) due() (int, bool) {
 	return n, true
 }
 
+func (m *naive) trim(n int) (discarded []int) {
+	over := m.len() - n
+	for at, seen := 0, 0; over > 0 && at < len(m.list); at++ {
+		if m.list[at].isMark {
+			continue
+		}
+		if seen++; m.keep == KeepLast && seen <= over || m.keep == KeepFirst && seen > n {
+			discarded = append(discarded, m.list[at].n)
+			m.list = append(m.list[:at:at], m.list[at+1:]...)
+			at--
+		}
+	}
+	return discarded
+}
+
 func (m *naive) drain() (events int, marks []int) {
 	for _, e := range m.list {
 		if e.isMark {
@@ -352,6 +367,8 @@ func FuzzBuffer(f *testing.F) {
 	f.Add([]byte{1, 5, 0, 3, 2, 0, 0, 4, 1, 2, 4, 0, 3, 9})
 	f.Add([]byte{0, 1, 0, 3, 2, 0, 1, 4, 0, 9, 2, 0, 4, 0, 4, 0, 5, 0})
 	f.Add([]byte{1, 0, 0, 3, 1, 1, 2, 0, 0, 3, 3, 1, 4, 0, 5, 0})
+	f.Add([]byte{0, 19, 2, 0, 0, 3, 2, 0, 0, 3, 2, 0, 1, 2, 6, 4, 6, 1, 2, 0, 6, 0, 4, 0, 4, 0})
+	f.Add([]byte{1, 19, 2, 0, 0, 3, 2, 0, 0, 3, 2, 0, 1, 2, 6, 4, 6, 1, 2, 0, 6, 0, 4, 0, 4, 0})
 	f.Fuzz(func(t *testing.T, ops []byte) {
 		if len(ops) < 2 {
 			t.Skip()
@@ -373,7 +390,7 @@ func FuzzBuffer(f *testing.F) {
 			must = append(must, append([]int(nil), s...))
 		}
 		for ops = ops[2:min(len(ops), 400)]; len(ops) >= 2; ops = ops[2:] {
-			switch ops[0] % 6 {
+			switch ops[0] % 7 {
 			case 0:
 				events := fresh(ops[1])
 				remember(events)
@@ -410,6 +427,12 @@ func FuzzBuffer(f *testing.F) {
 				events, marks := b.Drain()
 				require.Equal(t, wantEvents, events)
 				require.Equal(t, wantMarks, marks)
+			case 6:
+				want := model.trim(int(ops[1] % 24))
+				got := b.Trim(int(ops[1] % 24))
+				require.Equal(t, want, got)
+				requireClipped(t, got)
+				remember(got)
 			}
 			require.Equal(t, model.len(), b.Len())
 			require.Equal(t, len(model.list)-model.len(), b.Marks())
@@ -451,6 +474,18 @@ func BenchmarkBuffer(b *testing.B) {
 			buf.Put(batch)
 		}
 	})
+}
+
+// What is left of what a consumer gave back is still that: more of it goes behind.
+func TestWhatIsTrimmedKeepsWhoGaveItBack(t *testing.T) {
+	for keep, want := range map[Keep][]int{KeepLast: {3, 4, 9}, KeepFirst: {2, 3, 4}} {
+		b := New[int, string](-1, keep)
+		b.Put([]int{9})
+		b.PutBack([]int{2, 3}, "a", false)
+		require.Len(t, b.Trim(2), 1)
+		b.PutBack([]int{4}, "a", true)
+		require.Equal(t, want, b.Take(10))
+	}
 }
 
 func TestWhatComesBackInStepsStaysInOrder(t *testing.T) {

@@ -44,6 +44,15 @@ func (r *ring[E]) popFront() {
 	}
 }
 
+// popBack removes the last one and lets go of what it points to.
+func (r *ring[E]) popBack() {
+	var zero E
+	*r.at(r.len - 1) = zero
+	if r.len--; r.len == 0 && len(r.slots) > keptRing {
+		*r = ring[E]{}
+	}
+}
+
 // grow makes room for one more.
 func (r *ring[E]) grow() {
 	if r.len < len(r.slots) {
