@@ -62,7 +62,7 @@ func (r *run[In, Out]) called(c *call[Out]) {
 // behind what is buffered.
 func (r *run[In, Out]) behindBuffer(c *call[Out]) {
 	switch {
-	case r.buf == nil:
+	case r.def.out == nil: // nothing is buffered
 		r.invoke(c)
 	case r.accumulating && r.keptEvents.Load() > 0:
 		r.keep(kept[Out]{call: c})

@@ -333,7 +333,7 @@ func (r *run[In, Out]) callConsumerGone(e *edge[Out], c Cancellation) {
 // checkAbandoned ends a stage of a pipeline that has had subscribers and has none left (R2), but
 // not before all that are declared have come.
 func (r *run[In, Out]) checkAbandoned() {
-	if r.verdict != nil || !r.released || r.scope.alone || r.h.conf.keepRunning || len(r.edges) > 0 || r.def.out.awaited() {
+	if r.def.out == nil || r.verdict != nil || !r.released || r.scope.alone || r.h.conf.keepRunning || len(r.edges) > 0 || r.def.out.awaited() {
 		return
 	}
 	if r.feed != nil && r.feed.patient() {
