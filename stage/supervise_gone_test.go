@@ -221,6 +221,7 @@ func TestSupervisorOfAFactoryWhoseConsumerFailsToStart(t *testing.T) {
 		run := start(t.Context(), sup)
 		made[0].Abort(errBoom)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		require.Len(t, made, 3)
 		require.True(t, made[2].Stats().Running)
 		require.Equal(t, 1, source.Stats().Runs)
