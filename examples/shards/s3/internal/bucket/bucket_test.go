@@ -396,6 +396,31 @@ func TestListingsHeadsAndWritesAreTriedAgain(t *testing.T) {
 	require.Equal(t, gateway.Tally{Lists: tries}, server.Take(b.bucket))
 }
 
+// The server refuses a write before it has read its content. What it leaves of that is not taken for the next request on the
+// connection: it reads it, or closes the connection if it is long.
+func TestARefusedWriteDoesNoHarmToTheNextRequest(t *testing.T) {
+	for _, size := range []int{1, 1000, 200_000, 3_000_000} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			b := open(t, newBucket(t))
+			put(t, b, "s/a.ndjson")
+			server.Answer(b.bucket, func(op, _ string) error {
+				if op == "put" {
+					return gateway.ErrForbidden
+				}
+				return nil
+			})
+			err := b.WriteFile(t.Context(), "s/b.ndjson", bytes.Repeat([]byte("GET / HTTP/1.1\r\n"), size/16+1))
+			require.Error(t, err)
+			for range 3 {
+				require.Equal(t, line("s/a.ndjson"), read(t, b, "s", only(t, b, "s"), 0))
+			}
+			if _, answered := errors.AsType[*answerError](err); answered { // else the connection was closed before it was all sent
+				require.ErrorIs(t, err, fs.ErrPermission)
+			}
+		})
+	}
+}
+
 func TestServerThatAsksToBeLeftAlone(t *testing.T) {
 	after := "7"
 	busy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -17,7 +17,7 @@ import (
 type Tally struct {
 	Gets, Heads, Lists, Puts int // requests; a page of a listing is one
 	Ranges                   int // of the gets
-	Open, Most               int // objects being got, from the request on until the last byte was handed to the network: now, and at most
+	Open, Most               int // objects being got, from the request on until the last byte was read: now, and at most
 }
 
 // Answers a test may want instead of the right one.
@@ -136,24 +136,39 @@ func (w *watch) GetObject(ctx context.Context, in *s3.GetObjectInput) (*s3.GetOb
 		<-wait
 	}
 	time.Sleep(delay)
-	out.Body = &watchedBody{ReadCloser: out.Body, w: w, bucket: bucket}
+	out.Body = &watchedBody{ReadCloser: out.Body, w: w, bucket: bucket, left: *out.ContentLength}
 	return out, nil
 }
 
+// watchedBody is open until its last byte was read: closed it is after that byte was sent, when the client may have asked for the
+// next object.
 type watchedBody struct {
 	io.ReadCloser
 	w      *watch
 	bucket string
+	left   int64 // bytes
 	once   sync.Once
 }
 
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= int64(n); b.left <= 0 {
+		b.ended()
+	}
+	return n, err
+}
+
 func (b *watchedBody) Close() error {
+	b.ended()
+	return b.ReadCloser.Close()
+}
+
+func (b *watchedBody) ended() {
 	b.once.Do(func() {
 		b.w.mu.Lock()
 		defer b.w.mu.Unlock()
 		b.w.of(b.bucket).tally.Open--
 	})
-	return b.ReadCloser.Close()
 }
 
 // HeadObject is that of the backend, counted.
