@@ -77,6 +77,19 @@ func only(t *testing.T, b *Bucket, shard string) store.Snapshot {
 	return snaps[0]
 }
 
+// The server of the tests tells buckets apart also when all requests come over one connection, whose memory it uses again.
+func TestTheServersTalliesAreOfTheirBuckets(t *testing.T) {
+	var all []*Bucket
+	for range 20 {
+		b := open(t, newBucket(t))
+		put(t, b, "s/a.ndjson")
+		all = append(all, b)
+	}
+	for _, b := range all {
+		require.Equal(t, gateway.Tally{Puts: 1}, server.Take(b.bucket), b.bucket)
+	}
+}
+
 func checksumOf(text string) string {
 	sum := store.NewChecksum()
 	io.WriteString(sum, text)
