@@ -48,20 +48,17 @@ func ExampleBudget() {
 
 // A limit in bytes: what counts is what the files weigh together. One that is heavier than the limit goes alone.
 func ExampleCharge() {
-	type file struct {
-		name  string
-		bytes int64
-	}
+	bytes := map[string]int64{"a": 60, "b": 30, "c": 250, "d": 50, "e": 50}
 	memory := stage.NewBudget(100)
-	source := stage.FromSlice([]file{{"a", 60}, {"b", 30}, {"c", 250}, {"d", 50}, {"e", 50}})
-	reader := stage.NewConsumer(func(_ context.Context, files []file, _ *stage.Subscription) error {
-		for _, f := range files {
-			fmt.Print(f.name, " ")
+	source := stage.FromSlice([]string{"a", "b", "c", "d", "e"})
+	reader := stage.NewConsumer(func(_ context.Context, files []string, _ *stage.Subscription) error {
+		for _, name := range files {
+			fmt.Print(name, " ")
 		}
 		fmt.Println("together weigh", memory.Stats().Used)
 		return nil
 	})
-	reader.SubscribeTo(stage.Charge(source, memory, func(f file) int64 { return f.bytes }), stage.MaxDemand(10), stage.MinDemand(0))
+	reader.SubscribeTo(stage.Charge(source, memory, func(name string) int64 { return bytes[name] }), stage.MaxDemand(10), stage.MinDemand(0))
 	fmt.Println(stage.Run(context.Background(), source, reader))
 	// Output:
 	// a b together weigh 90

@@ -114,13 +114,18 @@ func ExampleQueue() {
 // error says how many have.
 func ExampleQueue_Push() {
 	q := stage.NewQueue[int](3, stage.Name("numbers"))
-	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
-	defer cancel()
+	ctx, cancel := context.WithCancel(context.Background()) // or WithTimeout
+	go func() {                                             // ends when the queue is full
+		for q.Len() < 3 {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	}()
 	err := q.Push(ctx, 1, 2, 3, 4, 5)
 
 	var push *stage.PushError
 	if errors.As(err, &push) {
-		fmt.Println(push.Taken, errors.Is(err, context.DeadlineExceeded))
+		fmt.Println(push.Taken, errors.Is(err, context.Canceled))
 	}
 	// Output:
 	// 3 true

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -51,6 +52,16 @@ func run(m *testing.M) int {
 		code = 1
 	}
 	return code
+}
+
+var buckets atomic.Int32 // made so far
+
+// newBucket makes an empty bucket. A test that runs again, with -count or -cpu, gets another.
+func newBucket(t *testing.T, name string) string {
+	t.Helper()
+	name += fmt.Sprint(buckets.Add(1))
+	require.NoError(t, server.MakeBucket(name))
+	return name
 }
 
 // shards calls the program in this process. It has to succeed.
@@ -109,9 +120,9 @@ func TestTheSameBuildOverS3(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, proxy.Close()) })
 	t.Setenv("AWS_ENDPOINT_URL_S3", proxy.URL)
-	require.NoError(t, server.MakeBucket("same"))
+	name := newBucket(t, "same")
 	dir := t.TempDir()
-	folder, remote := filepath.Join(dir, "store"), "s3://same/data"
+	folder, remote := filepath.Join(dir, "store"), "s3://"+name+"/data"
 	local, out, scratch := filepath.Join(dir, "local"), filepath.Join(dir, "out"), filepath.Join(dir, "scratch")
 
 	generate := func(args ...string) {
@@ -121,11 +132,11 @@ func TestTheSameBuildOverS3(t *testing.T) {
 		require.Equal(t, a, b)
 	}
 	generate("-shards", "12", "-seed", "5")
-	server.Take("same")
+	server.Take(name)
 	connected, _ := proxy.Connections()
-	server.Hold("same", slots)
+	server.Hold(name, slots)
 	remoteReport := build(t, "-root", remote, "-out", out, "-snapshots", fmt.Sprint(slots))
-	seen := server.Take("same")
+	seen := server.Take(name)
 	opened, most := proxy.Connections()
 
 	localReport := build(t, "-root", folder, "-out", local, "-snapshots", fmt.Sprint(slots), "-latency", "0")
@@ -141,17 +152,17 @@ func TestTheSameBuildOverS3(t *testing.T) {
 	same(t, local, out)
 	shards(t, "verify", "-root", remote, "-out", out)
 
-	server.Take("same")
+	server.Take(name)
 	require.Zero(t, build(t, "-root", remote, "-out", out).Built, "nothing is stale")
-	seen = server.Take("same")
+	seen = server.Take(name)
 	require.Equal(t, gateway.Tally{Lists: 1 + 12}, gateway.Tally{Gets: seen.Gets, Heads: seen.Heads, Lists: seen.Lists}, "listings tell that")
 
 	generate("-tick")
-	server.Take("same")
+	server.Take(name)
 	remoteReport = build(t, "-root", remote, "-out", out)
 	localReport = build(t, "-root", folder, "-out", local, "-latency", "0")
 	require.Equal(t, localReport, report{remoteReport.Built, 0, remoteReport.Fetched, localReport.MaxSnapshots, localReport.MaxStoreOpen})
-	seen = server.Take("same")
+	seen = server.Take(name)
 	require.Equal(t, remoteReport.Fetched, seen.Gets)
 	require.Zero(t, seen.Heads, "what was known is known by its ETag")
 	same(t, local, out)
@@ -164,9 +175,9 @@ func TestBuildOverAConnectionThatBreaks(t *testing.T) {
 	proxy, err := server.NewProxy()
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, proxy.Close()) })
-	require.NoError(t, server.MakeBucket("breaks"))
+	name := newBucket(t, "breaks")
 	dir := t.TempDir()
-	folder, remote := filepath.Join(dir, "store"), "s3://breaks/data"
+	folder, remote := filepath.Join(dir, "store"), "s3://"+name+"/data"
 	var long strings.Builder
 	for i := range 12_000 {
 		fmt.Fprintf(&long, `{"key":"k%07d","v":%d}`+"\n", i*7919%12_000, i)
@@ -174,7 +185,7 @@ func TestBuildOverAConnectionThatBreaks(t *testing.T) {
 	root, err := (&bucket.Remote{}).Open(t.Context(), remote, 1)
 	require.Error(t, err, "flags say the endpoint")
 	require.Nil(t, root)
-	b, err := bucket.Open(bucket.Options{Endpoint: server.URL, Bucket: "breaks", Prefix: "data", InFlight: 1})
+	b, err := bucket.Open(bucket.Options{Endpoint: server.URL, Bucket: name, Prefix: "data", InFlight: 1})
 	require.NoError(t, err)
 	defer b.Close()
 	for i := range 3 {
@@ -183,12 +194,12 @@ func TestBuildOverAConnectionThatBreaks(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(folder, shard, "a.ndjson"), []byte(long.String()), 0o666))
 		require.NoError(t, b.WriteFile(t.Context(), shard+"/a.ndjson", []byte(long.String())))
 	}
-	server.Take("breaks")
+	server.Take(name)
 	proxy.Cut(4, 100_000) // more than any listing, less than a body
 	r := build(t, "-endpoint", proxy.URL, "-root", remote, "-out", filepath.Join(dir, "out"), "-retries", "0")
 	require.Equal(t, 3, r.Built)
 	require.Zero(t, proxy.Cuts(), "all were broken")
-	seen := server.Take("breaks")
+	seen := server.Take(name)
 	require.Equal(t, 7, seen.Gets)
 	require.Equal(t, 4, seen.Ranges, "each went on where it broke")
 	build(t, "-root", folder, "-out", filepath.Join(dir, "local"))
@@ -196,11 +207,11 @@ func TestBuildOverAConnectionThatBreaks(t *testing.T) {
 }
 
 func TestDemoOverS3(t *testing.T) {
-	require.NoError(t, server.MakeBucket("small"))
+	name := newBucket(t, "small")
 	dir := t.TempDir()
-	shards(t, "generate", "-root", "s3://small", "-shards", "3")
+	shards(t, "generate", "-root", "s3://"+name, "-shards", "3")
 	var names map[string]any // the bucket is one that was generated: the demo lets a week pass in it
-	require.NoError(t, json.Unmarshal([]byte(shards(t, "-root", "s3://small", "-dir", dir, "-json")), &names))
+	require.NoError(t, json.Unmarshal([]byte(shards(t, "-root", "s3://"+name, "-dir", dir, "-json")), &names))
 	require.EqualValues(t, 3, names["shards_built"])
 	one := shards(t, "get", "-out", filepath.Join(dir, "shards"), "campaign-00000", "ad-0000000")
 	require.Contains(t, one, `"key":"ad-0000000"`)
@@ -208,22 +219,22 @@ func TestDemoOverS3(t *testing.T) {
 }
 
 func TestFailuresOfTheServer(t *testing.T) {
-	require.NoError(t, server.MakeBucket("fails"))
-	shards(t, "generate", "-root", "s3://fails/data", "-shards", "4")
-	server.Answer("fails", func(op, key string) error {
+	name := newBucket(t, "fails")
+	shards(t, "generate", "-root", "s3://"+name+"/data", "-shards", "4")
+	server.Answer(name, func(op, key string) error {
 		if op == "get" && strings.Contains(key, "campaign-00002/") {
 			return gateway.ErrForbidden
 		}
 		return nil
 	})
 	var out, errs bytes.Buffer
-	code := command.Run([]string{"build", "-root", "s3://fails/data", "-out", t.TempDir(), "-json"}, &out, &errs, &bucket.Remote{})
+	code := command.Run([]string{"build", "-root", "s3://" + name + "/data", "-out", t.TempDir(), "-json"}, &out, &errs, &bucket.Remote{})
 	require.Equal(t, 1, code, "%s", &errs)
 	var r report
 	require.NoError(t, json.Unmarshal(out.Bytes(), &r))
 	require.Equal(t, 3, r.Built)
 	require.Equal(t, 1, r.Failed)
-	require.Contains(t, out.String(), "s3://fails/data/campaign-00002/")
+	require.Contains(t, out.String(), "s3://"+name+"/data/campaign-00002/")
 	require.Contains(t, out.String(), "403 AccessDenied")
 
 	for _, args := range [][]string{
@@ -236,7 +247,7 @@ func TestFailuresOfTheServer(t *testing.T) {
 		require.Equal(t, 1, command.Run(args, &out, &errs, &bucket.Remote{}), "%v", args)
 		require.Contains(t, errs.String(), "s3://no-such-bucket: 404 NoSuchBucket", "%v", args)
 	}
-	for _, args := range [][]string{{"-root", "s3://"}, {"-root", "s3://fails", "-endpoint", "host"}} {
+	for _, args := range [][]string{{"-root", "s3://"}, {"-root", "s3://" + name, "-endpoint", "host"}} {
 		errs.Reset()
 		require.Equal(t, 1, command.Run(append([]string{"build", "-out", t.TempDir()}, args...), &out, &errs, &bucket.Remote{}))
 		require.NotEmpty(t, errs.String())
@@ -245,12 +256,12 @@ func TestFailuresOfTheServer(t *testing.T) {
 
 // The second SIGTERM ends requests that the server has not answered.
 func TestSignalsEndRequests(t *testing.T) {
-	require.NoError(t, server.MakeBucket("signals"))
-	shards(t, "generate", "-root", "s3://signals", "-shards", "2")
-	server.Hold("signals", 1000)
-	t.Cleanup(func() { server.Hold("signals", 0) })
+	name := newBucket(t, "signals")
+	shards(t, "generate", "-root", "s3://"+name, "-shards", "2")
+	server.Hold(name, 1000)
+	t.Cleanup(func() { server.Hold(name, 0) })
 	out := t.TempDir()
-	cmd := exec.Command(os.Args[0], "build", "-root", "s3://signals", "-out", out, "-timeout", "0")
+	cmd := exec.Command(os.Args[0], "build", "-root", "s3://"+name, "-out", out, "-timeout", "0")
 	cmd.Env = append(os.Environ(), asProgram+"=1")
 	stderr, err := cmd.StderrPipe()
 	require.NoError(t, err)

@@ -77,6 +77,19 @@ func only(t *testing.T, b *Bucket, shard string) store.Snapshot {
 	return snaps[0]
 }
 
+// The server of the tests tells buckets apart also when all requests come over one connection, whose memory it uses again.
+func TestTheServersTalliesAreOfTheirBuckets(t *testing.T) {
+	var all []*Bucket
+	for range 20 {
+		b := open(t, newBucket(t))
+		put(t, b, "s/a.ndjson")
+		all = append(all, b)
+	}
+	for _, b := range all {
+		require.Equal(t, gateway.Tally{Puts: 1}, server.Take(b.bucket), b.bucket)
+	}
+}
+
 func checksumOf(text string) string {
 	sum := store.NewChecksum()
 	io.WriteString(sum, text)
@@ -394,6 +407,31 @@ func TestListingsHeadsAndWritesAreTriedAgain(t *testing.T) {
 	_, err = b.Shards(t.Context())
 	require.ErrorContains(t, err, "503 SlowDown")
 	require.Equal(t, gateway.Tally{Lists: tries}, server.Take(b.bucket))
+}
+
+// The server refuses a write before it has read its content. What it leaves of that is not taken for the next request on the
+// connection: it reads it, or closes the connection if it is long.
+func TestARefusedWriteDoesNoHarmToTheNextRequest(t *testing.T) {
+	for _, size := range []int{1, 1000, 200_000, 3_000_000} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			b := open(t, newBucket(t))
+			put(t, b, "s/a.ndjson")
+			server.Answer(b.bucket, func(op, _ string) error {
+				if op == "put" {
+					return gateway.ErrForbidden
+				}
+				return nil
+			})
+			err := b.WriteFile(t.Context(), "s/b.ndjson", bytes.Repeat([]byte("GET / HTTP/1.1\r\n"), size/16+1))
+			require.Error(t, err)
+			for range 3 {
+				require.Equal(t, line("s/a.ndjson"), read(t, b, "s", only(t, b, "s"), 0))
+			}
+			if _, answered := errors.AsType[*answerError](err); answered { // else the connection was closed before it was all sent
+				require.ErrorIs(t, err, fs.ErrPermission)
+			}
+		})
+	}
 }
 
 func TestServerThatAsksToBeLeftAlone(t *testing.T) {

@@ -4,11 +4,14 @@ package gateway
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/versity/versitygw/backend/meta"
@@ -36,6 +39,20 @@ type Gateway struct {
 // Start starts the server over a folder, which is made if it is not there, and returns when it takes connections. There can be
 // one in a process, and the process's working directory becomes one in the folder: the server is made so. The caller closes it.
 func Start(ctx context.Context, folder string) (*Gateway, error) {
+	for {
+		address, err := freeAddress()
+		if err != nil {
+			return nil, err
+		}
+		g, err := start(ctx, folder, address)
+		if !errors.Is(err, syscall.EADDRINUSE) { // another process was given the same port in between
+			return g, err
+		}
+	}
+}
+
+// start is Start on an address.
+func start(ctx context.Context, folder, address string) (*Gateway, error) {
 	folder, err := filepath.Abs(folder)
 	if err != nil {
 		return nil, err
@@ -54,20 +71,17 @@ func Start(ctx context.Context, folder string) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	address, err := freeAddress()
-	if err != nil {
-		return nil, err
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	g := &Gateway{URL: "http://" + address, folder: data, watch: &watch{Backend: files, buckets: map[string]*watched{}}, cancel: cancel, ended: make(chan struct{})}
-	go func() { // ends with Close, or when the server fails; Close waits for it
+	mine := "/" + rand.Text() // a path that no other server knows
+	go func() {               // ends with Close, or when the server fails; Close waits for it
 		defer close(g.ended)
 		g.err = embedgw.RunVersityGW(ctx, g.watch, &embedgw.Config{
 			RootUserAccess: AccessKey, RootUserSecret: SecretKey, Ports: []string{address}, KeepAlive: true, Quiet: true,
-			MaxConnections: 1000, MaxRequests: 1000, MultipartMaxParts: 10_000,
+			MaxConnections: 1000, MaxRequests: 1000, MultipartMaxParts: 10_000, HealthPath: mine,
 		})
 	}()
-	if err := g.listening(ctx, address); err != nil {
+	if err := g.listening(ctx, mine); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
 	return g, nil
@@ -82,12 +96,16 @@ func freeAddress() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-// listening waits until the server takes connections.
-func (g *Gateway) listening(ctx context.Context, address string) error {
+// listening waits until the server, and not another one at its address, answers.
+func (g *Gateway) listening(ctx context.Context, mine string) error {
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
 	for {
-		conn, err := net.Dial("tcp", address)
+		resp, err := client.Get(g.URL + mine)
 		if err == nil {
-			return conn.Close()
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
 		}
 		select {
 		case <-time.After(10 * time.Millisecond):

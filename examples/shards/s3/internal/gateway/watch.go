@@ -17,7 +17,7 @@ import (
 type Tally struct {
 	Gets, Heads, Lists, Puts int // requests; a page of a listing is one
 	Ranges                   int // of the gets
-	Open, Most               int // objects being got, from the request on until the last byte was handed to the network: now, and at most
+	Open, Most               int // objects being got, from the request on until the last byte was read: now, and at most
 }
 
 // Answers a test may want instead of the right one.
@@ -42,12 +42,13 @@ type watched struct {
 	released chan struct{}              // closed when they no longer are
 }
 
-// of returns what is known of a bucket. The caller holds mu.
+// of returns what is known of a bucket. The caller holds mu. The names in a request lie in memory that the server uses again for
+// the next one.
 func (w *watch) of(bucket string) *watched {
 	b := w.buckets[bucket]
 	if b == nil {
 		b = &watched{released: make(chan struct{})}
-		w.buckets[bucket] = b
+		w.buckets[strings.Clone(bucket)] = b
 	}
 	return b
 }
@@ -80,7 +81,7 @@ func (g *Gateway) Delay(bucket string, d time.Duration) {
 }
 
 // Answer has f asked first for every request of a bucket; op is get, head, list or put. What it returns is the answer, if not nil.
-// It is called by several goroutines at once.
+// It is called by several goroutines at once, and must not keep what it is given.
 func (g *Gateway) Answer(bucket string, f func(op, key string) error) {
 	g.watch.mu.Lock()
 	defer g.watch.mu.Unlock()
@@ -106,8 +107,7 @@ func hidden(key string) bool { return strings.HasPrefix(key[strings.LastIndexByt
 
 // GetObject is that of the backend, counted and held back.
 func (w *watch) GetObject(ctx context.Context, in *s3.GetObjectInput) (*s3.GetObjectOutput, error) {
-	bucket := *in.Bucket
-	if err := w.request(bucket, "get", *in.Key, func(t *Tally) {
+	if err := w.request(*in.Bucket, "get", *in.Key, func(t *Tally) {
 		t.Gets++
 		if in.Range != nil && *in.Range != "" {
 			t.Ranges++
@@ -120,7 +120,7 @@ func (w *watch) GetObject(ctx context.Context, in *s3.GetObjectInput) (*s3.GetOb
 		return out, err
 	}
 	w.mu.Lock()
-	b := w.of(bucket)
+	b := w.of(*in.Bucket)
 	b.tally.Open++
 	b.tally.Most = max(b.tally.Most, b.tally.Open)
 	delay := b.delay
@@ -136,24 +136,39 @@ func (w *watch) GetObject(ctx context.Context, in *s3.GetObjectInput) (*s3.GetOb
 		<-wait
 	}
 	time.Sleep(delay)
-	out.Body = &watchedBody{ReadCloser: out.Body, w: w, bucket: bucket}
+	out.Body = &watchedBody{ReadCloser: out.Body, w: w, of: b, left: *out.ContentLength}
 	return out, nil
 }
 
+// watchedBody is open until its last byte was read: closed it is after that byte was sent, when the client may have asked for the
+// next object.
 type watchedBody struct {
 	io.ReadCloser
-	w      *watch
-	bucket string
-	once   sync.Once
+	w    *watch
+	of   *watched
+	left int64 // bytes
+	once sync.Once
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= int64(n); b.left <= 0 {
+		b.ended()
+	}
+	return n, err
 }
 
 func (b *watchedBody) Close() error {
+	b.ended()
+	return b.ReadCloser.Close()
+}
+
+func (b *watchedBody) ended() {
 	b.once.Do(func() {
 		b.w.mu.Lock()
 		defer b.w.mu.Unlock()
-		b.w.of(b.bucket).tally.Open--
+		b.of.tally.Open--
 	})
-	return b.ReadCloser.Close()
 }
 
 // HeadObject is that of the backend, counted.
