@@ -115,6 +115,9 @@ func (w *world) resubscribe(who string) {
 	t.cancelling = true
 	var err error
 	w.block(who, func() { _, err = t.to.in.Resubscribe(ctx, t.sub, w.reason(), src, opts...) })
+	if t.to.o.Fresh && errors.Is(err, stage.ErrInvalidOption) {
+		return // it is of the one that the factory had made before: a producer that was down has seen it only now
+	}
 	w.answered(who, err)
 	if err == nil {
 		w.reach(Resubscribed)
