@@ -35,6 +35,19 @@ func TestAPartitionedBatchIsOneAllocationForEachPartition(t *testing.T) {
 	}
 }
 
+// So it is when the next batch is larger or smaller, as long as each partition gets the same part of it.
+func TestAPartitionExpectsItsPartOfABatch(t *testing.T) {
+	d := fourParts(t, 1<<40)
+	events := numbers(0, 2000)
+	send := sender(func(id SubID, _ []int) { lastSent = id })
+	d.Dispatch(events[:400], send)
+	require.EqualValues(t, 4*5, testing.AllocsPerRun(100, func() {
+		for _, n := range []int{2000, 100, 1600, 400, 1200} {
+			d.Dispatch(events[:n], send)
+		}
+	}))
+}
+
 func BenchmarkPartitionDispatcher(b *testing.B) {
 	for _, n := range []int{4, 500} {
 		b.Run(fmt.Sprintf("4 partitions/events=%d", n), func(b *testing.B) {

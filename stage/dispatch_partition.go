@@ -11,7 +11,8 @@ import (
 // partition's subscribers have no demand for waits in its queue, and counts
 // against the demand that is passed on.
 type partitionDispatcher[T any, K comparable] struct {
-	key        func(T) (T, K, bool)
+	by         func(T) K            // or nil, and
+	with       func(T) (T, K, bool) // is not
 	partitions []*partition[T]
 	keys       []K // of partitions
 	byKey      map[K]*partition[T]
@@ -25,6 +26,7 @@ type partitionDispatcher[T any, K comparable] struct {
 
 	due     []*partition[T] // those that Flush has to look at
 	touched []*partition[T] // of the dispatch in progress
+	dealt   int             // how many events were dealt out last
 }
 
 // partition is one part: its subscribers, and what waits for them.
@@ -33,7 +35,7 @@ type partition[T any] struct {
 	owners int
 	queue  *buffer.Buffer[T, *partitionMark]
 	batch  []T  // of the dispatch in progress
-	usual  int  // how many events the last one had
+	usual  int  // how many events it got of those dealt out last
 	isDue  bool // is in due
 
 	// what of it is in the sums
@@ -63,7 +65,7 @@ func PartitionBy[T any, K comparable](key func(event T) K, keys ...K) Dispatcher
 	if key == nil {
 		panic("stage: PartitionBy: nil callback")
 	}
-	return PartitionWith(func(event T) (T, K, bool) { return event, key(event), true }, keys...)
+	return partitions(key, nil, keys)
 }
 
 // PartitionWith is [PartitionBy] for a function that may also change the event,
@@ -72,6 +74,11 @@ func PartitionWith[T any, K comparable](split func(event T) (changed T, key K, k
 	if split == nil {
 		panic("stage: PartitionWith: nil callback")
 	}
+	return partitions(nil, split, keys)
+}
+
+// partitions makes the dispatcher of one of the two functions.
+func partitions[T any, K comparable](by func(T) K, with func(T) (T, K, bool), keys []K) DispatcherFactory[T] {
 	return func(opts ...DispatchOption) (Dispatcher[T], error) {
 		c, err := configure(opts)
 		switch {
@@ -83,7 +90,7 @@ func PartitionWith[T any, K comparable](split func(event T) (changed T, key K, k
 			return nil, fmt.Errorf("%w: PartitionBy: no partitions are named", ErrInvalidOption)
 		}
 		d := &partitionDispatcher[T, K]{
-			key: split, byKey: map[K]*partition[T]{}, subs: map[SubID]*partition[T]{}, limit: c.bufferSize,
+			by: by, with: with, byKey: map[K]*partition[T]{}, subs: map[SubID]*partition[T]{}, limit: c.bufferSize,
 		}
 		if c.keepFirst {
 			d.keep = buffer.KeepFirst
@@ -215,6 +222,7 @@ func (d *partitionDispatcher[T, K]) share(events []T, out Outlet[T]) (rest []T) 
 	if s.dropped > 0 {
 		out.Dropped(s.dropped, s.fault)
 	}
+	d.dealt = s.taken
 	for _, p := range d.touched {
 		batch := slices.Clip(p.batch)
 		p.batch, p.usual = nil, len(batch)
@@ -255,8 +263,10 @@ func (d *partitionDispatcher[T, K]) split(events []T, s *split) {
 	}()
 	for s.taken < len(events) && s.live > 0 {
 		s.taken++
-		event, key, keep := d.key(events[s.taken-1])
-		if !keep {
+		event, key, keep := events[s.taken-1], *new(K), true
+		if d.by != nil {
+			key = d.by(event)
+		} else if event, key, keep = d.with(event); !keep {
 			s.drop(nil)
 			continue
 		}
@@ -267,13 +277,21 @@ func (d *partitionDispatcher[T, K]) split(events []T, s *split) {
 		}
 		if len(p.batch) == 0 {
 			d.touched = append(d.touched, p)
-			p.batch = make([]T, 0, min(p.usual, len(events)-s.taken+1))
+			p.batch = make([]T, 0, d.expect(p, min(int64(len(events)-s.taken+1), s.live)))
 		}
 		p.batch = append(p.batch, event)
 		if p.owners > 0 {
 			s.live--
 		}
 	}
+}
+
+// expect returns how many of the next n events a partition will get if it gets as large a part of them as last time.
+func (d *partitionDispatcher[T, K]) expect(p *partition[T], n int64) int64 {
+	if p.usual == 0 || d.dealt == 0 {
+		return n/int64(len(d.keys)) + 1
+	}
+	return min(n, int64(p.usual)*n/int64(d.dealt)+1)
 }
 
 // fewKeys is up to how many keys comparing with each is faster than a map.

@@ -145,6 +145,9 @@ func (r *run[In, Out]) step() {
 	m := r.batch[r.next]
 	r.next++
 	r.receive(m)
+	if m.kind == msgAsk && r.next < len(r.batch) && r.batch[r.next].kind == msgAsk {
+		return // asks that have come together count as one
+	}
 	r.settle()
 }
 
@@ -201,10 +204,11 @@ func (r *run[In, Out]) park() {
 	}
 }
 
-// gather lets the children that are ready to run go first. The end of one wakes the stage goroutine before all others, so
-// that each of many short ones would cost a wake-up here and, by what is asked, one of the producer.
+// gather lets who is ready to run go first: the children of a consumer supervisor, the subscribers of a producer. The end of a child
+// wakes the stage goroutine before all others, so that each of many short ones would cost a wake-up here and, by what is asked, one of
+// the producer; and an ask does before the other subscribers have asked.
 func (r *run[In, Out]) gather() {
-	if r.kids != nil {
+	if r.kids != nil || r.sending != nil && len(r.edges) > 1 {
 		runtime.Gosched()
 	}
 }

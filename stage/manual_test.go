@@ -57,6 +57,30 @@ func TestManualAsksAddUp(t *testing.T) {
 	})
 }
 
+// Asks of several subscribers that come together count as one (rule P1): the source is asked once, for their sum.
+func TestAsksThatComeTogetherCountAsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, a, b := newSource(), newGatherer[int](), newGatherer[int]()
+		a.SubscribeTo(p, stage.Manual())
+		b.SubscribeTo(p, stage.Manual())
+		f := startFlow(t, p, a, b)
+		require.NoError(t, p.Tell(func(context.Context) ([]int, error) { time.Sleep(time.Second); return nil, nil }))
+		synctest.Wait()
+		require.NoError(t, a.sub.Ask(3))
+		require.NoError(t, b.sub.Ask(4))
+		time.Sleep(time.Minute)
+		f.rest()
+		require.Equal(t, []int{7}, p.demands)
+		require.NoError(t, a.sub.Ask(2)) // it is at rest
+		f.rest()
+		require.Equal(t, []int{7, 2}, p.demands)
+		p.push(t, upTo(9)...)
+		require.Equal(t, []int{0, 1, 2, 3, 4}, a.events(), "the largest demand first, then the first that asked")
+		require.Equal(t, []int{5, 6, 7, 8}, b.events())
+		f.stop()
+	})
+}
+
 func TestManualAsksSaturate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, s := newSource(), newGatherer[int]()
