@@ -248,9 +248,13 @@ func TestAPipelineOfAFlowRunsAgain(t *testing.T) {
 }
 
 func TestSourcesOfFewEventsAndManyStages(t *testing.T) {
+	rounds := 1000
+	if testing.Short() {
+		rounds = 50
+	}
 	for n := range 4 {
 		values := slices.Repeat([]int{1}, n)
-		for range 1000 {
+		for range rounds {
 			got, err := flow.Map(flow.FromSlice(values, flow.Stages(11)), func(n int) int { return n }).Collect(t.Context())
 			require.NoError(t, err)
 			require.Len(t, got, n)

@@ -323,7 +323,7 @@ func TestBroadcastGoesOnBeyondTheLargestPosition(t *testing.T) {
 // Counted in comparisons, not in time: an ask, a subscription and an end cost O(log n).
 func TestBroadcastDispatcherAskIsLogarithmic(t *testing.T) {
 	for _, lag := range []int{0, 3} {
-		for _, n := range []int{10, 1_000, 100_000} {
+		for _, n := range counts() {
 			t.Run(fmt.Sprintf("lag %d, %d subscribers", lag, n), func(t *testing.T) {
 				d := newBroadcastDispatcher[int]()
 				worst := map[string]uint64{}

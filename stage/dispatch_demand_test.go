@@ -357,7 +357,7 @@ func FuzzDemandDispatcher(f *testing.F) {
 }
 
 func BenchmarkDemandDispatcher(b *testing.B) {
-	for _, n := range []int{10, 1_000, 100_000} {
+	for _, n := range counts() {
 		b.Run(fmt.Sprintf("ask and dispatch 100/consumers=%d", n), func(b *testing.B) {
 			b.ReportAllocs()
 			d := newDemandDispatcher[int]()

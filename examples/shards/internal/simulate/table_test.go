@@ -108,9 +108,12 @@ func TestWhatAConnectionPerChildCosts(t *testing.T) {
 	}{"manual": {20, 14, span{1, 3}}, "manual-supervised": {240, 36, span{3.5, 6}}} {
 		synctest.Test(t, func(t *testing.T) {
 			row := Row{Name: design, Options: build.Options{Design: design, Connect: 2 * unit}, Arrivals: Arrivals}
+			if testing.Short() {
+				row.Arrivals = Arrivals[:1] // the wait is the worst of all
+			}
 			require.NoError(t, row.Measure(t.Context(), nil))
 			require.InDelta(t, want.lone, row.Lone, 1e-9, design)
-			require.True(t, want.newcomer.has(row.Newcomer), "%s: %g, want %v", design, row.Newcomer, want.newcomer)
+			require.True(t, testing.Short() || want.newcomer.has(row.Newcomer), "%s: %g, want %v", design, row.Newcomer, want.newcomer)
 			r, err := Build(t.Context(), row.Options, many(1, 240))
 			require.NoError(t, err)
 			require.Equal(t, want.connections, r.Report.Connections, design)
