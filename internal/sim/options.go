@@ -246,12 +246,27 @@ func (o *Options) supervise(d draw) {
 			g.Most = g.Pause * time.Duration(1+d.below(4))
 		}
 		o.Groups = append(o.Groups, g)
+		if o.Ending == Natural && o.lives(i) > 1000 {
+			o.Groups[i].Restarts = 0
+		}
 	}
 	for i := range o.Stages {
 		s := &o.Stages[i]
 		s.Group, s.Mode = d.below(len(o.Groups)), d.mode(o, s.Kind.sink())
 		s.Fresh = s.Kind.sink() && d.once(4) && !o.Groups[s.Group].Pipeline
 	}
+}
+
+// lives is how often a member of a group can begin. One may fail each time, as one that lags does: then all of them have to be
+// over within the minute in which a run must end.
+func (o *Options) lives(group int) int {
+	lives := 1
+	for ; group >= 0; group = o.Groups[group].Parent {
+		if g := o.Groups[group]; !g.Pipeline {
+			lives *= g.Restarts + 1
+		}
+	}
+	return lives
 }
 
 // mode draws how a member is restarted; mostly after a failure. One that always is would end by no completion, and the
