@@ -273,8 +273,8 @@ func (r *run[In, Out]) finalize() {
 	}
 	final := r.stats()
 	if spared { // who comes later fails by it alone: no end of the pipeline follows
-		alone := *e
-		alone.root, e = nil, &alone
+		rootless := *e
+		rootless.root, e = nil, &rootless
 	}
 	var late []*edge[Out]
 	if r.def.out != nil {

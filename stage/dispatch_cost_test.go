@@ -2,6 +2,7 @@ package stage
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -46,6 +47,31 @@ func TestAPartitionExpectsItsPartOfABatch(t *testing.T) {
 			d.Dispatch(events[:n], send)
 		}
 	}))
+}
+
+// What all partitions expect is no more than what comes, whatever came before.
+func TestAllPartitionsExpectWhatComes(t *testing.T) {
+	keys := numbers(0, 100)
+	f, random := PartitionBy(func(e int) int { return e % 100 }, keys...), rand.New(rand.NewPCG(7, 7))
+	made, err := f()
+	require.NoError(t, err)
+	d := made.(*partitionDispatcher[int, int])
+	for id := range SubID(100) {
+		require.NoError(t, d.Subscribe(id, Request[int]{Key: int(id)}))
+		d.Ask(id, 1<<40)
+	}
+	for range 1000 {
+		all := int64(0)
+		for _, p := range d.partitions {
+			all += d.expect(p, 1000)
+		}
+		require.LessOrEqual(t, all, int64(1000+100), "each is rounded up")
+		events := make([]int, 1+random.IntN(1000))
+		for i := range events {
+			events[i] = random.IntN(1 + random.IntN(100))
+		}
+		d.Dispatch(events, sender(func(id SubID, _ []int) { lastSent = id }))
+	}
 }
 
 func BenchmarkPartitionDispatcher(b *testing.B) {

@@ -11,8 +11,8 @@ import (
 // partition's subscribers have no demand for waits in its queue, and counts
 // against the demand that is passed on.
 type partitionDispatcher[T any, K comparable] struct {
-	by         func(T) K            // or nil, and
-	with       func(T) (T, K, bool) // is not
+	by         func(T) K            // exactly one of
+	with       func(T) (T, K, bool) // the two is set
 	partitions []*partition[T]
 	keys       []K // of partitions
 	byKey      map[K]*partition[T]
@@ -26,7 +26,8 @@ type partitionDispatcher[T any, K comparable] struct {
 
 	due     []*partition[T] // those that Flush has to look at
 	touched []*partition[T] // of the dispatch in progress
-	dealt   int             // how many events were dealt out last
+	shares  int             // how often events were dealt out
+	dealt   int             // how many last
 }
 
 // partition is one part: its subscribers, and what waits for them.
@@ -35,7 +36,8 @@ type partition[T any] struct {
 	owners int
 	queue  *buffer.Buffer[T, *partitionMark]
 	batch  []T  // of the dispatch in progress
-	usual  int  // how many events it got of those dealt out last
+	got    int  // how many events it got in the share that it was touched in last
+	share  int  // which one that was
 	isDue  bool // is in due
 
 	// what of it is in the sums
@@ -223,9 +225,10 @@ func (d *partitionDispatcher[T, K]) share(events []T, out Outlet[T]) (rest []T) 
 		out.Dropped(s.dropped, s.fault)
 	}
 	d.dealt = s.taken
+	d.shares++
 	for _, p := range d.touched {
 		batch := slices.Clip(p.batch)
-		p.batch, p.usual = nil, len(batch)
+		p.batch, p.got, p.share = nil, len(batch), d.shares
 		if p.queue.Len() == 0 && p.queue.Marks() == 0 {
 			batch = p.subs.Dispatch(batch, out)
 		}
@@ -286,12 +289,14 @@ func (d *partitionDispatcher[T, K]) split(events []T, s *split) {
 	}
 }
 
-// expect returns how many of the next n events a partition will get if it gets as large a part of them as last time.
+// expect returns how many of the next n events a partition will get if it gets as large a part of them as last time, and if each had
+// got one more: so all partitions together expect n, and few events say little.
 func (d *partitionDispatcher[T, K]) expect(p *partition[T], n int64) int64 {
-	if p.usual == 0 || d.dealt == 0 {
-		return n/int64(len(d.keys)) + 1
+	got, all := int64(1), int64(d.dealt+len(d.keys))
+	if p.share == d.shares {
+		got += int64(p.got)
 	}
-	return min(n, int64(p.usual)*n/int64(d.dealt)+1)
+	return (n*got + all - 1) / all
 }
 
 // fewKeys is up to how many keys comparing with each is faster than a map.

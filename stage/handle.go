@@ -33,7 +33,7 @@ type handle struct {
 	tenure  *tenure                 // guarded by mu: what a supervisor says of the last run; nil for none
 	waiters interface{ forsaken() } // of a stage that emits: its outPort; set by the constructor, read-only after
 
-	served     runID                // guarded by mu: in which the last run that had subscribers was
+	served     runID                // guarded by mu: in which it has last had subscribers, or was passed by
 	expected   map[*handle]struct{} // guarded by mu: consumers that a restart of one of the two does not part
 	expectedAt map[*handle]struct{} // guarded by mu: producers that expect this one
 

@@ -227,7 +227,7 @@ func (r *run[In, Out]) accepted(sub *Subscription) {
 		return
 	}
 	e.state, e.again = subActive, false
-	if e.waits {
+	if e.waits { // again: when it was made, the producer may have been in no run of a supervisor
 		r.h.expectAt(e.producer, r.scope.tenure)
 	}
 	if hook := r.h.conf.onSubscribe; hook != nil {

@@ -277,7 +277,7 @@ func (r *run[In, Out]) receive(m message[In]) {
 	}
 }
 
-// settle does what has become possible, after every message.
+// settle does what has become possible, after every message, and after the last of asks that have come together.
 func (r *run[In, Out]) settle() {
 	if !r.initialized || r.verdict != nil {
 		return

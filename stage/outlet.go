@@ -198,7 +198,7 @@ func (r *run[In, Out]) roomFor(sub *Subscription) {
 }
 
 // turnedAway counts a refused subscriber as one that has gone (R2), if it is a member that was declared: nobody
-// else may ever come.
+// else may ever come. One that is to subscribe to the next run is expected there.
 func (r *run[In, Out]) turnedAway(e *edge[Out]) {
 	if !e.dynamic && e.in == r.scope.id() {
 		r.hadConsumer = true

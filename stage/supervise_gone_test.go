@@ -255,6 +255,31 @@ func TestSupervisorOfAGroupThatFailsToStart(t *testing.T) {
 	})
 }
 
+// As that member ends, it calls one behind it, which is not to begin: that answers at once.
+func TestSupervisorOfAGroupThatFailsToStartAndCallsThoseBehind(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		behind := silent(stage.Name("behind"))
+		ends := 0
+		var answer error
+		slow := silent(stage.Name("slow"), stage.OnTerminate(func(error) {
+			if ends++; ends == 2 {
+				answer = behind.Do(context.Background(), func(context.Context) ([]int, error) { return nil, nil })
+			}
+		}))
+		sup := stage.NewSupervisor(quiet)
+		sup.Add(stage.NewPipeline(slow, silent(stage.Name("bad"), initFails(2, errBoom))))
+		sup.Add(behind)
+		run := start(t.Context(), sup)
+		slow.Abort(errBoom)
+		synctest.Wait()
+		require.ErrorIs(t, answer, stage.ErrEnded)
+		require.Equal(t, 3, slow.Stats().Runs)
+		require.True(t, behind.Stats().Running)
+		abortAll(t, run)
+		closed(t, sup)
+	})
+}
+
 // It does not fail, but is shut down in OnInit: it has ended for good, and those behind it go on (V2).
 func TestSupervisorOfAGroupOfWhichOneIsShutDownAsItStarts(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -288,7 +288,7 @@ func (r *supervision) start(list []int) {
 		if err := s.initialize(r.turn); err == nil {
 			r.members[s.tenure.keeping.index].failed = nil
 			up = append(up, s)
-		} else if r.plan.strategy != OneForOne && r.failedToStart(s) { // those behind it wait for it
+		} else if r.plan.strategy != OneForOne && r.failedToStart(s, err) { // those behind it wait for it
 			for _, behind := range begun[n+1:] { // they are started along with it again
 				behind.tenure.keeping.returning.Store(true)
 			}
@@ -304,11 +304,17 @@ func (r *supervision) start(list []int) {
 	go r.releaseAll(begun, up, replaced, hop.Join(r.ctx, r.name())) // ends when all are connected or have ended; conclude waits for it
 }
 
-// failedToStart waits for the end of a run that did not come past OnInit, and reports whether the member is to be started
-// again. If not, it has ended for good, as it may at any time: the others go on without it.
-func (r *supervision) failedToStart(s *scope) bool {
+// failedToStart reports whether a member whose run did not come past OnInit, by err, is to be started again. If not, it has ended
+// for good, as it may at any time: the others go on without it. It waits for the end of the run only where that decides: an
+// OnTerminate may wait for one of those behind it.
+func (r *supervision) failedToStart(s *scope, err error) bool {
+	mode := s.tenure.keeping.mode
+	if mode == RestartPermanent || !errors.Is(err, ErrShutdown) {
+		return true
+	}
 	<-s.done
-	return s.tenure.keeping.mode.restarts(s.end())
+	r.turn()
+	return mode.restarts(s.end())
 }
 
 // openAll opens the mailboxes of members that are started again.
@@ -370,19 +376,23 @@ func endAll(runs []*scope, e *ending) {
 // is given up only when those that did not come so far have ended as well: who expected it expects the new one.
 func (r *supervision) releaseAll(begun, up []*scope, replaced []Stage, wait func()) {
 	defer r.starts.Done()
-	await := func(runs []*scope) {
-		for _, s := range runs {
-			s.awaitConnected()
-			if wait != nil {
-				wait()
-			}
+	await := func(s *scope) {
+		s.awaitConnected()
+		if wait != nil {
+			wait()
 		}
 	}
-	await(up)
+	for _, s := range up {
+		await(s)
+	}
 	for _, s := range up {
 		s.release()
 	}
-	await(begun)
+	for _, s := range begun {
+		if !slices.Contains(up, s) {
+			await(s)
+		}
+	}
 	for _, s := range replaced {
 		forsake(s, true)
 	}
