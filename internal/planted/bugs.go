@@ -113,7 +113,7 @@ var Bugs = []Bug{
 	},
 	{
 		"not subscribed again", "a member that is started again does not make its declared subscriptions",
-		[]Edit{{consuming, "		for _, d := range declared {\n			e := r.newEdge(d)\n			r.declaredCount++\n", "		for _, d := range declared {\n			if r.number > 1 {\n				continue\n			}\n			e := r.newEdge(d)\n			r.declaredCount++\n"}},
+		[]Edit{{consuming, "		for _, d := range r.def.in.list() {\n			e := r.newEdge(d)\n			r.declaredCount++\n", "		for _, d := range r.def.in.list() {\n			if r.number > 1 {\n				continue\n			}\n			e := r.newEdge(d)\n			r.declaredCount++\n"}},
 	},
 	{
 		"unpaid", "what a consumer that fails was charged is not returned to the budget",
