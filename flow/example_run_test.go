@@ -91,8 +91,7 @@ func ExampleFlow_Pipeline() {
 	ctx := context.Background()
 	jobs := stage.NewQueue[int](10)
 	sum := 0
-	total := flow.Reduce(flow.FromProducers(jobs), func() int { return 0 }, func(sum, n int) int { return sum + n }).EmitState()
-	p := flow.Map(total, func(n int) int { sum = n; return n }).Pipeline()
+	p := flow.Map(flow.Sum(flow.FromProducers(jobs)), func(n int) int { sum = n; return n }).Pipeline()
 
 	_ = jobs.Push(ctx, 1, 2, 3)
 	done := make(chan error)
