@@ -109,9 +109,10 @@ func closed(t testing.TB, stages ...stage.Stage) {
 	stagetest.Ended(t, stages...)
 }
 
-// ledger checks the ledger of stages, running (then all must be blocked) or not.
+// ledger checks the ledger of stages, running or not, once all of the bubble is blocked.
 func ledger(t testing.TB, stages ...stage.Stage) {
 	t.Helper()
+	synctest.Wait()
 	stagetest.Ledger(t, stages...)
 }
 
