@@ -161,7 +161,10 @@ func (r *run[In, Out]) take() bool {
 	r.again = false
 	r.turn()
 	r.batch = r.box.Take(r.batch)
-	if len(r.batch) > 0 {
+	switch {
+	case r.aborting.Load() != nil: // while it was parked: what came behind that must not end it otherwise
+		return false
+	case len(r.batch) > 0:
 		return true
 	}
 	r.settle() // the bell rang without a message: held events were released, or a timer fired
@@ -304,6 +307,9 @@ func (r *run[In, Out]) settle() {
 	if r.def.out != nil {
 		r.giveBackRoom()
 		r.publish()
+	}
+	if r.parted && r.verdict == nil { // else leave will say
+		r.part()
 	}
 }
 
