@@ -160,3 +160,74 @@ func TestSupervisorOfAConsumerThatCompletesAndComesBack(t *testing.T) {
 		closed(t, outer)
 	})
 }
+
+// One of two consumers goes while both wait for a restart, in whatever way: the other gets what there is, however it is
+// dispatched, and all end.
+func TestOneOfTwoThatWaitGoes(t *testing.T) {
+	type made struct {
+		source *stage.Producer[int]
+		part   func(stage.Source[int], int) stage.Source[int]
+		want   []int
+	}
+	whole := func(s stage.Source[int], _ int) stage.Source[int] { return s }
+	finite := func(opts ...stage.ProducerOption) *stage.Producer[int] {
+		return stage.NewProducer(func(context.Context, int) ([]int, error) { return upTo(4), stage.ErrDone }, append(opts, stage.Name("source"))...)
+	}
+	sources := map[string]func() made{
+		"demand":       func() made { return made{finite(), whole, upTo(4)} },
+		"accumulating": func() made { return made{finite(stage.Accumulating()), whole, upTo(4)} },
+		"broadcast": func() made {
+			p := finite(stage.Accumulating())
+			p.DispatchWith(stage.Broadcast)
+			return made{p, whole, upTo(4)}
+		},
+		"partition": func() made {
+			p := finite(stage.Accumulating())
+			p.DispatchWith(stage.PartitionBy(func(e int) int { return e % 2 }, 0, 1))
+			return made{p, func(s stage.Source[int], k int) stage.Source[int] { return stage.Partition(s, k) }, []int{0, 2}}
+		},
+	}
+	ways := map[string]struct {
+		leave   func(sink *sink, around *stage.Pipeline, other *stage.Producer[int])
+		back  bool // it comes back
+	}{
+		"stopped":                     {leave: func(k *sink, _ *stage.Pipeline, _ *stage.Producer[int]) { _ = k.Stop(context.Background()) }},
+		"aborted":                     {leave: func(k *sink, _ *stage.Pipeline, _ *stage.Producer[int]) { k.Abort(nil) }},
+		"stopped with its pipeline":   {leave: func(_ *sink, p *stage.Pipeline, _ *stage.Producer[int]) { _ = p.Stop(context.Background()) }},
+		"started again with its kind": {leave: func(_ *sink, _ *stage.Pipeline, other *stage.Producer[int]) { other.Abort(errBoom) }, back: true},
+	}
+	for sourceName, makeSource := range sources {
+		for wayName, way := range ways {
+			t.Run(sourceName+"/"+wayName, func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					m := makeSource()
+					gate := silent(stage.Name("gate"), stage.KeepRunning(), stage.OnInit(func(context.Context) error { m.source.Abort(errBoom); return nil }))
+					stays, goes, other := newSink(0, stage.Name("stays")), newSink(0, stage.Name("goes")), silent(stage.Name("other"), stage.KeepRunning())
+					stays.SubscribeTo(m.part(m.source, 0), stage.Cancel(stage.CancelTemporary))
+					goes.SubscribeTo(m.part(m.source, 1), stage.Cancel(stage.CancelTemporary))
+					around := stage.NewPipeline(goes, other)
+					kept := stage.NewSupervisor(quiet, stage.OneForOne, stage.Backoff(2*time.Second, 2*time.Second))
+					kept.Add(m.source)
+					kept.Add(around)
+					kept.Add(stays)
+					kept.Add(gate, stage.Restart(stage.RestartTemporary))
+					run := start(t.Context(), kept)
+					require.True(t, goes.Stats().Upstreams[0].Waiting)
+					way.leave(goes, around, other)
+					time.Sleep(time.Minute)
+					m.source.Forward()
+					time.Sleep(time.Minute)
+					require.Equal(t, 2, m.source.Stats().Runs)
+					require.NoError(t, m.source.Stats().Err)
+					require.False(t, m.source.Stats().Running, "%+v", m.source.Stats())
+					if sourceName == "partition" || !way.back {
+						require.Equal(t, m.want, stays.events())
+					}
+					require.False(t, stays.Stats().Running)
+					abortAll(t, run)
+					closed(t, kept)
+				})
+			})
+		}
+	}
+}
