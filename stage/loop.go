@@ -399,15 +399,17 @@ func (r *run[In, Out]) stopNow(inside func(*handle) bool) {
 
 // The launcher's phases.
 
-func (r *run[In, Out]) initialize(func()) error {
+func (r *run[In, Out]) initialize(func()) *ending {
 	r.box.Post(message[In]{kind: msgInit})
 	r.ready.wait()
 	select {
 	case <-r.done:
-		return r.endedAs.reason
+		if r.endedAs.reason != nil {
+			return r.endedAs
+		}
 	default:
-		return nil
 	}
+	return nil
 }
 
 func (r *run[In, Out]) connect()        { r.box.Post(message[In]{kind: msgConnect}) }

@@ -188,7 +188,7 @@ func TestOneOfTwoThatWaitGoes(t *testing.T) {
 		},
 	}
 	ways := map[string]struct {
-		leave   func(sink *sink, around *stage.Pipeline, other *stage.Producer[int])
+		leave func(sink *sink, around *stage.Pipeline, other *stage.Producer[int])
 		back  bool // it comes back
 	}{
 		"stopped":                     {leave: func(k *sink, _ *stage.Pipeline, _ *stage.Producer[int]) { _ = k.Stop(context.Background()) }},
