@@ -57,6 +57,7 @@ func drawOrder(seed uint64) order {
 type cast struct {
 	order
 	source, other, last *stage.Producer[int]
+	around              stage.Stage // the sink's pipeline or supervisor; nil for none
 
 	mu    sync.Mutex
 	sink  *sink               // guarded by mu: the last one made
@@ -180,6 +181,11 @@ var acts = []struct {
 		go func() { _ = k.Stop(context.Background()) }() // ends with its run
 	}},
 	{sinkCancels, func(c *cast) { c.cancels(nil) }},
+	{aroundStopped, func(c *cast) {
+		if c.around != nil {
+			go func() { _ = c.around.Stop(context.Background()) }() // ends with its run
+		}
+	}},
 	{sinkCancelsFor, func(c *cast) { c.cancels(errBoom) }},
 	{sinkRefused, func(c *cast) { c.failNext("admission") }},
 	{"the next source does not begin", func(c *cast) { c.failNext("source") }},
@@ -203,6 +209,7 @@ const (
 	sinkCancels    = "the sink cancels"
 	sinkCancelsFor = "the sink cancels with a failure"
 	sinkRefused    = "the source refuses the next sink"
+	aroundStopped  = "what is around the sink is stopped"
 )
 
 // supervisor makes one of these members.
@@ -242,14 +249,17 @@ var shapes = []struct {
 	}},
 	{"a supervisor of the sink within", func(c *cast, source, other, sink stage.MemberOption) stage.Stage {
 		in := c.supervisor("within", c.strategy, member(c.other, other), member(c.sink, sink))
-		return c.supervisor("all", stage.OneForOne, member(c.source, source), member(in), member(c.last))
+		c.around = in
+		return c.supervisor("all", stage.OneForOne, member(c.source, source), member(in, sink), member(c.last))
 	}},
 	{"a supervisor of the source within", func(c *cast, source, other, sink stage.MemberOption) stage.Stage {
 		in := c.supervisor("within", c.strategy, member(c.other, other), member(c.source, source))
 		return c.supervisor("all", stage.OneForOne, member(in), member(c.sink, sink), member(c.last))
 	}},
 	{"a pipeline of the sink", func(c *cast, source, _, sink stage.MemberOption) stage.Stage {
-		return c.supervisor("all", c.strategy, member(c.source, source), member(stage.NewPipeline(c.other, c.sink), sink), member(c.last))
+		in := stage.NewPipeline(c.other, c.sink)
+		c.around = in
+		return c.supervisor("all", c.strategy, member(c.source, source), member(in, sink), member(c.last))
 	}},
 	{sourcePiped, func(c *cast, source, _, sink stage.MemberOption) stage.Stage {
 		return c.supervisor("all", c.strategy, member(stage.NewPipeline(c.other, c.source), source), member(c.sink, sink), member(c.last))
@@ -281,7 +291,7 @@ func (c *cast) judge(run *started) string {
 	sourceStays := c.order.source == stage.RestartPermanent && shape != sourceOutside // until Stop
 	sinkPiped := strings.Contains(shape, "pipeline of the sink") && (c.order.sink == stage.RestartPermanent || sink.Err != nil)
 	piped := shape == sourcePiped && (c.order.source == stage.RestartPermanent || source.Err != nil)
-	sinkGoes := c.has(sinkShut, sinkDone, sinkBrief, sinkStopped, sinkCancels) || c.cancel == stage.CancelTemporary && c.has(sinkCancelsFor, sinkRefused)
+	sinkGoes := c.has(sinkShut, sinkDone, sinkBrief, sinkStopped, sinkCancels, aroundStopped) || c.cancel == stage.CancelTemporary && c.has(sinkCancelsFor, sinkRefused)
 	left := !source.Running && source.Err != nil && strings.Contains(source.Err.Error(), `"source": stage: shut`) && !c.has("the source is shut down")
 	switch {
 	case !run.running():

@@ -38,7 +38,10 @@ func (t *tenure) comesBack(e *ending) *tenure {
 			}
 			return nil
 		}
-		e = past // it depends on who keeps the supervisor
+		fails := past.completed && !e.clean && t.keeping.mode != RestartTemporary // it was stopped, and ends by e (V10)
+		if !fails {
+			e = past
+		} // it depends on who keeps the supervisor
 	}
 	return nil
 }

@@ -76,7 +76,12 @@ func (r *supervision) hear(halted bool) {
 		r.mu.Unlock()
 		i, e := s.tenure.keeping.index, s.end()
 		s.tenure.over.Store(e)
-		if began := r.beganIn(e); began != nil && began != m && !halted {
+		began := m.behind
+		if began == nil || began.run == nil {
+			began = r.beganIn(e)
+		}
+		m.behind = nil
+		if began != nil && began != m && !halted {
 			began.held = append(began.held, heldEnd{i, e}) // its own end is about to come
 			continue
 		}
@@ -183,7 +188,8 @@ func (r *supervision) drop() {
 	r.dropped = true
 	for i := range r.plan.members {
 		if r.plan.members[i].state == memberDue {
-			r.endHalted(i)
+			r.plan.members[i].state = memberEnded
+			r.unrestarted(i)
 		}
 	}
 	r.forsakeAll()
@@ -199,6 +205,9 @@ func (r *supervision) unrestarted(i int) {
 	defer r.mu.Unlock()
 	if r.failure == nil && r.aborted == nil {
 		r.failure = m.failed
+		for i := range r.members { // Stop has said otherwise
+			r.members[i].keeping.past.Store(m.failed)
+		}
 	}
 }
 
@@ -288,11 +297,8 @@ func (r *supervision) start(list []int) {
 		if failed := s.initialize(r.turn); failed == nil {
 			r.members[s.tenure.keeping.index].failed = nil
 			up = append(up, s)
-		} else if r.plan.strategy != OneForOne && r.failedToStart(s, failed) { // those behind it wait for it
-			for _, behind := range begun[n+1:] { // they are started along with it again
-				behind.tenure.keeping.returning.Store(true)
-			}
-			endAll(begun[n+1:], endedBy(r.name(), ErrShutdown, r.parent.tenure))
+		} else if r.plan.strategy != OneForOne && s.tenure.keeping.mode.restarts(failed) { // else they go on without it
+			r.holdBack(begun[n+1:], s.tenure.keeping.index)
 			break
 		}
 		r.turn()
@@ -304,17 +310,14 @@ func (r *supervision) start(list []int) {
 	go r.releaseAll(begun, up, replaced, hop.Join(r.ctx, r.name())) // ends when all are connected or have ended; conclude waits for it
 }
 
-// failedToStart reports whether those behind a member whose run did not come past OnInit, as failed says, wait until it is started
-// again. If it has ended for good, as it may at any time, they go on without it. It waits for the end of the run only where that
-// decides: an OnTerminate may wait for one of those behind it.
-func (r *supervision) failedToStart(s *scope, failed *ending) bool {
-	mode := s.tenure.keeping.mode
-	if mode == RestartPermanent || !failed.clean {
-		return true
+// holdBack ends runs that are not to begin as a member has failed to start: they are started along with that again. It is not
+// waited for, since its OnTerminate may wait for one of them.
+func (r *supervision) holdBack(runs []*scope, failed int) {
+	for _, s := range runs {
+		r.members[s.tenure.keeping.index].behind = &r.members[failed]
+		s.tenure.keeping.returning.Store(true)
 	}
-	<-s.done
-	r.turn()
-	return mode.restarts(s.end())
+	endAll(runs, endedBy(r.name(), ErrShutdown, r.parent.tenure))
 }
 
 // openAll opens the mailboxes of members that are started again.

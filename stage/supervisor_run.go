@@ -62,8 +62,9 @@ type keptMember struct {
 	run     *scope // guarded by supervision.mu, written by the supervision's goroutine: nil when it does not run
 
 	// owned by the supervision's goroutine
-	failed *ending   // its failure, until it has been started again
-	held   []heldEnd // ends of others, which began in its run: they are acted on behind its own
+	failed *ending     // its failure, until it has been started again
+	held   []heldEnd   // ends of others, which began in its run, or were not begun for it: they are acted on behind its own
+	behind *keptMember // who has failed to start before its present run could begin; nil: nobody
 }
 
 // heldEnd is the end of a member that waits for another one's.

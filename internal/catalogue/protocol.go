@@ -121,7 +121,7 @@ var protocol = []row{
 	{id: "rule V2", what: "who is started again", tests: []string{"stage.TestPlanModes", "stage.TestSupervisorEndsWhenAllMembersHaveEnded"}},
 	{id: "rule V3", what: "who is restarted with whom", tests: []string{"stage.TestSupervisorStopsAndStartsAsOTP", "stage.TestPlanRestartsWhomOTPRestarts", "stage.TestPlanGroupTakesAlong"}},
 	{id: "rule V4", what: "one failure is one restart", tests: []string{"stage.TestSupervisorCountsByCause", "stage.TestPlanCountsByCause", "stage.TestPlanCountsWhatNobodyElseCounts"}},
-	{id: "rule V5", what: "the intensity", tests: []string{"stage.TestSupervisorOfStagesIntensityIsExact", "stage.TestSupervisorOnInitFailsAtARestart"}},
+	{id: "rule V5", what: "the intensity", tests: []string{"stage.TestSupervisorOfStagesIntensityIsExact", "stage.TestSupervisorOnInitFailsAtARestart", "stage.TestSupervisorOfAGroupThatFailsToStartAndEndsLast", "stage.TestSupervisorOfAPipelineThatIsShutDownAsItStarts"}},
 	{id: "rule V6", what: "declared subscriptions wait for a restart", tests: []string{"stage.TestSupervisorGivesUpAConsumerThatASourceWaitsFor", "stage.TestSupervisorOutsiderOfAProducerThatIsGivenUp"}},
 	{id: "rule V7", what: "subscriptions of those that live on come back", tests: []string{"stage.TestSupervisorSubscriptionsOfOutsidersComeBack", "stage.TestAloneSubscriptionComesBack"}},
 	{id: "rule V8", what: "a source waits for a consumer that will be back", tests: []string{"stage.TestSupervisorSourceWaitsForItsConsumer", "stage.TestSupervisorOfAProducerWhoseConsumerHasGoneMeanwhile", "stage.TestSupervisorInAnyOrder", "stage.TestSupervisorStopOfAMemberWhoseConsumersHaveSeenItComplete", "stage.TestSupervisorOfAConsumerThatEndsBehindItsSubscription", "stage.TestStopWhileASubscriptionWaits"}},

@@ -1,0 +1,91 @@
+package stage_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-genstage/genstage/stage"
+	"github.com/stretchr/testify/require"
+)
+
+// What a group's restart does when a start fails in its middle.
+
+// A member fails to start and takes its time to end; those behind it, which are not begun, have ended long before. That is one
+// failure, also where they are permanent, and all are started together again.
+func TestSupervisorOfAGroupThatFailsToStartAndEndsLast(t *testing.T) {
+	for _, strategy := range []stage.Strategy{stage.RestForOne, stage.OneForAll} {
+		bubble(t, func(t *testing.T) {
+			slow := silent(stage.Name("slow"), stage.OnTerminate(func(error) { time.Sleep(time.Second) }))
+			var begun []time.Time
+			behind := silent(stage.Name("behind"), stage.OnInit(func(context.Context) error { begun = append(begun, time.Now()); return nil }))
+			last := silent(stage.Name("last"))
+			sup := stage.NewSupervisor(quiet, strategy, stage.MaxRestarts(2, time.Hour))
+			sup.Add(stage.NewPipeline(slow, silent(stage.Name("bad"), initFails(2, errBoom))))
+			sup.Add(behind, stage.Restart(stage.RestartPermanent))
+			sup.Add(last, stage.Restart(stage.RestartPermanent))
+			run := start(t.Context(), sup)
+			first := time.Now()
+			slow.Abort(errBoom)
+			time.Sleep(time.Minute)
+			require.True(t, run.running(), "%v", run.Stats().Err)
+			require.Equal(t, []time.Time{first, first.Add(2 * time.Second)}, begun)
+			require.Equal(t, 3, slow.Stats().Runs)
+			require.Equal(t, 3, behind.Stats().Runs)
+			require.True(t, last.Stats().Running)
+			require.EqualValues(t, 6, sup.Stats().Restarts)
+			abortAll(t, run)
+			closed(t, sup)
+		})
+	}
+}
+
+// A member is shut down as it starts, and as it ends it calls one behind it: that goes on, and answers.
+func TestSupervisorOfAGroupOfWhichOneIsShutDownAndCallsThoseBehind(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		behind := silent(stage.Name("behind"))
+		ends, answer := 0, errBoom
+		calls := silent(stage.Name("calls"), stage.OnTerminate(func(error) {
+			if ends++; ends == 2 {
+				answer = behind.Do(context.Background(), func(context.Context) ([]int, error) { return nil, nil })
+			}
+		}))
+		sup := stage.NewSupervisor(quiet)
+		sup.Add(stage.NewPipeline(calls, silent(stage.Name("shut"), initFails(2, stage.ErrShutdown))))
+		sup.Add(behind)
+		run := start(t.Context(), sup)
+		calls.Abort(errBoom)
+		synctest.Wait()
+		require.NoError(t, answer)
+		require.Equal(t, 2, calls.Stats().Runs)
+		require.True(t, behind.Stats().Running)
+		abortAll(t, run)
+		closed(t, sup)
+	})
+}
+
+// A supervisor within another is stopped by itself while one of its members is to be started again. It fails by that (V10) and
+// comes back: the source outside waits for the member (V8).
+func TestSupervisorThatIsStoppedWithAFailureAndComesBack(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		source, sink := silent(stage.Name("source")), newSink(0, stage.Name("sink"))
+		sink.SubscribeTo(source)
+		inner := stage.NewSupervisor(quiet, stage.Backoff(time.Hour, time.Hour))
+		inner.Add(silent(stage.Name("first")))
+		inner.Add(sink)
+		sup := stage.NewSupervisor(quiet, stage.OneForOne, stage.Backoff(time.Second, time.Second))
+		sup.Add(source)
+		sup.Add(inner)
+		run := start(t.Context(), sup)
+		sink.Abort(errBoom)
+		synctest.Wait()
+		require.ErrorIs(t, inner.Stop(context.Background()), errBoom)
+		time.Sleep(time.Minute)
+		require.Equal(t, 2, sink.Stats().Runs)
+		require.True(t, source.Stats().Running, "%v", source.Stats().Err)
+		require.True(t, sink.Stats().Running)
+		abortAll(t, run)
+		closed(t, sup)
+	})
+}
