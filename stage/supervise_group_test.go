@@ -89,3 +89,42 @@ func TestSupervisorThatIsStoppedWithAFailureAndComesBack(t *testing.T) {
 		closed(t, sup)
 	})
 }
+
+// A supervisor within another gives up by a failure that took down a consumer outside, too: that is one restart of the outer one,
+// whichever of the two ends first.
+func TestSupervisorThatGivesUpBesideItsConsumer(t *testing.T) {
+	for _, slow := range []string{"source", "sink"} {
+		t.Run(slow, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				lasts := func(name string) stage.Option {
+					return stage.OnTerminate(func(error) {
+						if name == slow {
+							time.Sleep(time.Second)
+						}
+					})
+				}
+				source, beside := silent(stage.Name("source")), silent(stage.Name("beside"), lasts("source"))
+				sink, other := newSink(0, stage.Name("sink"), lasts("sink")), newSink(0, stage.Name("other"), lasts("sink"))
+				sink.SubscribeTo(source)
+				other.SubscribeTo(source)
+				inner := stage.NewSupervisor(quiet, stage.MaxRestarts(0, time.Second))
+				inner.Add(source)
+				inner.Add(beside)
+				sup := stage.NewSupervisor(quiet, stage.OneForOne, stage.MaxRestarts(2, time.Hour))
+				for _, s := range []stage.Stage{stage.NewPipeline(inner), sink, other} {
+					sup.Add(s)
+				}
+				run := start(t.Context(), sup)
+				for n := range 3 {
+					require.True(t, run.running(), "%v", run.Stats().Err)
+					require.EqualValues(t, 3*n, sup.Stats().Restarts)
+					require.Equal(t, n+1, sink.Stats().Runs)
+					source.Abort(errBoom)
+					time.Sleep(time.Minute)
+				}
+				require.ErrorIs(t, run.wait(t), stage.ErrIntensity)
+				closed(t, sup)
+			})
+		})
+	}
+}

@@ -75,7 +75,7 @@ const (
 type memberEnd struct {
 	clean  bool
 	cause  any // where it began; one value for one failure
-	caused int // by which member, itself included; -1: somebody outside
+	caused int // by which member's own end, itself included; -1: by that of somebody outside, or within a supervisor in one
 }
 
 // ended notes the end of member i, and reports whether it will be started again.

@@ -120,7 +120,7 @@ var protocol = []row{
 	{id: "rule V1", what: "the first start", tests: []string{"stage.TestSupervisorFirstStart", "stage.TestSupervisorStartOfAMemberThatIsShutDown"}},
 	{id: "rule V2", what: "who is started again", tests: []string{"stage.TestPlanModes", "stage.TestSupervisorEndsWhenAllMembersHaveEnded"}},
 	{id: "rule V3", what: "who is restarted with whom", tests: []string{"stage.TestSupervisorStopsAndStartsAsOTP", "stage.TestPlanRestartsWhomOTPRestarts", "stage.TestPlanGroupTakesAlong"}},
-	{id: "rule V4", what: "one failure is one restart", tests: []string{"stage.TestSupervisorCountsByCause", "stage.TestPlanCountsByCause", "stage.TestPlanCountsWhatNobodyElseCounts"}},
+	{id: "rule V4", what: "one failure is one restart", tests: []string{"stage.TestSupervisorCountsByCause", "stage.TestPlanCountsByCause", "stage.TestPlanCountsWhatNobodyElseCounts", "stage.TestSupervisorThatGivesUpBesideItsConsumer"}},
 	{id: "rule V5", what: "the intensity", tests: []string{"stage.TestSupervisorOfStagesIntensityIsExact", "stage.TestSupervisorOnInitFailsAtARestart", "stage.TestSupervisorOfAGroupThatFailsToStartAndEndsLast", "stage.TestSupervisorOfAPipelineThatIsShutDownAsItStarts"}},
 	{id: "rule V6", what: "declared subscriptions wait for a restart", tests: []string{"stage.TestSupervisorGivesUpAConsumerThatASourceWaitsFor", "stage.TestSupervisorOutsiderOfAProducerThatIsGivenUp"}},
 	{id: "rule V7", what: "subscriptions of those that live on come back", tests: []string{"stage.TestSupervisorSubscriptionsOfOutsidersComeBack", "stage.TestAloneSubscriptionComesBack"}},
