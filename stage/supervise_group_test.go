@@ -128,3 +128,39 @@ func TestSupervisorThatGivesUpBesideItsConsumer(t *testing.T) {
 		})
 	}
 }
+
+// Two members are to be started at once, and the supervisor gives up when the first cannot be made: the second is not made any more.
+func TestSupervisorGivesUpBetweenTwoStarts(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var first, second []*stage.Producer[int]
+		sup := stage.NewSupervisor(quiet, stage.OneForOne, stage.MaxRestarts(3, time.Hour))
+		sup.AddFunc(func() stage.Stage {
+			if len(first) > 0 {
+				panic(errBoom)
+			}
+			first = append(first, silent())
+			return first[0]
+		})
+		sup.AddFunc(func() stage.Stage {
+			second = append(second, silent())
+			return second[len(second)-1]
+		})
+		runs := 0
+		busy := silent(stage.OnInit(func(context.Context) error {
+			if runs++; runs > 1 {
+				time.Sleep(time.Second) // the supervisor hears of the two others then
+			}
+			return nil
+		}))
+		sup.Add(busy)
+		run := start(t.Context(), sup)
+		busy.Abort(errBoom)
+		synctest.Wait()
+		first[0].Abort(errBoom)
+		second[0].Abort(errBoom)
+		require.ErrorIs(t, run.wait(t), stage.ErrIntensity)
+		require.Len(t, second, 1)
+		require.EqualValues(t, 2, sup.Stats().Restarts, "of the third, and of the first in vain")
+		closed(t, sup)
+	})
+}

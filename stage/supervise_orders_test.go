@@ -25,6 +25,7 @@ type order struct {
 	pause               time.Duration
 	acts                []int // of acts
 	early               int   // so many of them before the declared subscriptions are made
+	flows               bool  // events go from the source to the sink, which takes a second for some
 }
 
 func (o order) String() string {
@@ -32,8 +33,8 @@ func (o order) String() string {
 	for _, a := range o.acts {
 		what = append(what, acts[a].name)
 	}
-	return fmt.Sprintf("%s, %v, source %v, other %v, sink %v, %v, pause %v, %d early: %s", shapes[o.shape].name, o.strategy,
-		o.source, o.other, o.sink, o.cancel, o.pause, o.early, strings.Join(what, ", "))
+	return fmt.Sprintf("%s, %v, source %v, other %v, sink %v, %v, pause %v, %d early, flows %v: %s", shapes[o.shape].name, o.strategy,
+		o.source, o.other, o.sink, o.cancel, o.pause, o.early, o.flows, strings.Join(what, ", "))
 }
 
 // drawOrder draws the case of a seed.
@@ -50,6 +51,7 @@ func drawOrder(seed uint64) order {
 	if rng.IntN(3) == 0 {
 		o.early = rng.IntN(len(o.acts) + 1)
 	}
+	o.flows = rng.IntN(2) == 0
 	return o
 }
 
@@ -61,6 +63,7 @@ type cast struct {
 
 	mu    sync.Mutex
 	sink  *sink               // guarded by mu: the last one made
+	all   []stage.Stage       // guarded by mu: with those that factories have made
 	fails map[string]int      // guarded by mu: so many OnInits fail
 	brief int                 // guarded by mu: so many of the sink's return ErrDone
 	sub   *stage.Subscription // guarded by mu: the sink's last one; nil before
@@ -69,7 +72,15 @@ type cast struct {
 
 func newCast(o order) *cast {
 	c := &cast{order: o, fails: map[string]int{}}
-	c.source = silent(stage.Name("source"), stage.OnInit(c.begins("source")), stage.OnConsumer(c.admits))
+	next := 0
+	c.source = stage.NewProducer(func(_ context.Context, demand int) ([]int, error) {
+		if !o.flows {
+			return nil, nil
+		}
+		next += demand
+		return upTo(next)[next-demand:], nil
+	}, stage.Name("source"), stage.OnInit(c.begins("source")), stage.OnConsumer(c.admits))
+	c.all = append(c.all, c.source)
 	c.newOther()
 	var once sync.Once
 	c.last = silent(stage.Name("last"), stage.KeepRunning(), stage.OnInit(func(context.Context) error {
@@ -82,20 +93,31 @@ func newCast(o order) *cast {
 
 func (c *cast) newOther() stage.Stage {
 	c.other = silent(stage.Name("other"), stage.KeepRunning(), stage.OnInit(c.begins("other")))
+	c.all = append(c.all, c.other)
 	return c.other
 }
 
 func (c *cast) newSink() stage.Stage {
-	k := newSink(0, stage.Name("sink"), stage.OnInit(c.begins("sink")), stage.OnSubscribe(func(_ context.Context, sub *stage.Subscription) error {
+	c.mu.Lock()
+	cannot := c.fails["making"] > 0
+	if cannot {
+		c.fails["making"]--
+	}
+	c.mu.Unlock()
+	if cannot {
+		panic(errBoom)
+	}
+	k := newSink(time.Second, stage.Name("sink"), stage.OnInit(c.begins("sink")), stage.OnSubscribe(func(_ context.Context, sub *stage.Subscription) error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.sub = sub
 		return nil
 	}))
-	k.SubscribeTo(c.source, stage.Cancel(c.cancel))
+	k.SubscribeTo(c.source, stage.Cancel(c.cancel), stage.MaxDemand(10))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.sink = k
+	c.all = append(c.all, k)
 	return k
 }
 
@@ -190,6 +212,7 @@ var acts = []struct {
 	{sinkRefused, func(c *cast) { c.failNext("admission") }},
 	{"the next source does not begin", func(c *cast) { c.failNext("source") }},
 	{"the next other does not begin", func(c *cast) { c.failNext("other") }},
+	{"the next factory panics", func(c *cast) { c.failNext("making") }},
 	{"the next sink does not begin", func(c *cast) { c.failNext("sink") }},
 	{sinkBrief, func(c *cast) {
 		c.mu.Lock()
@@ -310,6 +333,21 @@ func (c *cast) judge(run *started) string {
 	return ""
 }
 
+// unaccounted says what does not add up over all runs of all stages, when they have ended.
+func (c *cast) unaccounted() string {
+	var sent, received, takenBack, handedBack int64
+	for _, s := range statsOf(c.all) {
+		sent += s.Output.Copies + s.Earlier.Output.Copies
+		received += s.Input.Received + s.Earlier.Input.Received
+		takenBack += s.Output.TakenBack + s.Earlier.Output.TakenBack
+		handedBack += s.Input.HandedBack + s.Earlier.Input.HandedBack
+	}
+	if refused := takenBack - handedBack; sent != received+refused || refused < 0 {
+		return fmt.Sprintf("%d sent, %d received, %d taken back, %d handed back", sent, received, takenBack, handedBack)
+	}
+	return ""
+}
+
 func (c *cast) has(names ...string) bool {
 	return slices.ContainsFunc(c.acts, func(a int) bool { return slices.Contains(names, acts[a].name) })
 }
@@ -327,6 +365,8 @@ func TestSupervisorInAnyOrder(t *testing.T) {
 			synctest.Wait()
 			require.Empty(t, c.judge(run), "seed %d: %v", seed, o)
 			abortAll(t, run)
+			ledger(t, c.all...)
+			require.Empty(t, c.unaccounted(), "seed %d: %v", seed, o)
 		})
 	}
 }

@@ -298,7 +298,7 @@ func (r *supervision) start(list []int) {
 	begun, replaced := r.openAll(list)
 	var up []*scope
 	for n, s := range begun {
-		if _, halted := r.phase(); halted {
+		if _, halted := r.phase(); halted || r.plan.exceeded {
 			endAll(begun[n:], endedBy(r.name(), ErrShutdown, r.parent.tenure))
 			break
 		}
@@ -331,7 +331,7 @@ func (r *supervision) holdBack(runs []*scope, failed int) {
 // openAll opens the mailboxes of members that are started again.
 func (r *supervision) openAll(list []int) (begun []*scope, replaced []Stage) {
 	for _, i := range list {
-		if _, halted := r.phase(); halted {
+		if _, halted := r.phase(); halted || r.plan.exceeded {
 			break
 		}
 		m := &r.members[i]
