@@ -60,6 +60,7 @@ type cast struct {
 	order
 	source, other, last *stage.Producer[int]
 	around              stage.Stage // the sink's pipeline or supervisor; nil for none
+	root                stage.Stage
 
 	mu    sync.Mutex
 	sink  *sink               // guarded by mu: the last one made
@@ -208,6 +209,9 @@ var acts = []struct {
 			go func() { _ = c.around.Stop(context.Background()) }() // ends with its run
 		}
 	}},
+	{allStopped, func(c *cast) {
+		go func() { _ = c.root.Stop(context.Background()) }() // ends with the run
+	}},
 	{sinkCancelsFor, func(c *cast) { c.cancels(errBoom) }},
 	{sinkRefused, func(c *cast) { c.failNext("admission") }},
 	{"the next source does not begin", func(c *cast) { c.failNext("source") }},
@@ -233,6 +237,7 @@ const (
 	sinkCancelsFor = "the sink cancels with a failure"
 	sinkRefused    = "the source refuses the next sink"
 	aroundStopped  = "what is around the sink is stopped"
+	allStopped     = "all are stopped"
 )
 
 // supervisor makes one of these members.
@@ -321,6 +326,8 @@ func (c *cast) judge(run *started) string {
 		if source.Running || sink.Running {
 			return "the run has ended, and its members have not"
 		}
+	case c.has(allStopped):
+		return "Stop does not end the run"
 	case source.Running && !subscribed && !sourceStays && !sinkPiped:
 		return fmt.Sprintf("the source waits for nobody: %+v, %+v", source.State, sink.State)
 	case waits && !source.Running && !piped:
@@ -359,7 +366,8 @@ func TestSupervisorInAnyOrder(t *testing.T) {
 		o := drawOrder(seed)
 		synctest.Test(t, func(t *testing.T) {
 			c := newCast(o)
-			run := start(t.Context(), shapes[o.shape].make(c, stage.Restart(o.source), stage.Restart(o.other), stage.Restart(o.sink)))
+			c.root = shapes[o.shape].make(c, stage.Restart(o.source), stage.Restart(o.other), stage.Restart(o.sink))
+			run := start(t.Context(), c.root)
 			c.do(o.acts[o.early:])
 			time.Sleep(time.Minute)
 			synctest.Wait()
