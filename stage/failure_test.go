@@ -246,3 +246,21 @@ func TestTheStepsOfAnEndInTheirOrder(t *testing.T) {
 		closed(t, source, c)
 	})
 }
+
+// Abort comes before what would have completed the stage: it has failed.
+func TestAbortBeforeTheLastMessage(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // the consumer does not look between the two
+	for range 10 {
+		bubble(t, func(t *testing.T) {
+			source := silent()
+			var sub *stage.Subscription
+			k := newSink(0, stage.OnSubscribe(func(_ context.Context, s *stage.Subscription) error { sub = s; return nil }))
+			k.SubscribeTo(source, stage.Cancel(stage.CancelTemporary))
+			run := start(t.Context(), stage.NewPipeline(source, k))
+			k.Abort(errBoom)
+			require.NoError(t, sub.Cancel(nil))
+			require.ErrorIs(t, run.wait(t), errBoom)
+			closed(t, source, k)
+		})
+	}
+}

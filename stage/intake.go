@@ -30,6 +30,7 @@ type intake[In any] struct {
 	hadUpstream   bool               // has had a subscription
 	permanentDone bool               // a permanent subscription has completed
 	inputDone     bool               // OnComplete has been called, or there is none
+	parted        bool               // a declared subscription has ended: its producer may expect the stage for nothing
 }
 
 // connectDeclared makes the declared subscriptions, or leaves their producers if the stage is done by then.
@@ -195,7 +196,6 @@ func (r *run[In, Out]) subscribeAgain(old *edge[In], completed bool) {
 		return
 	}
 	if !old.source.h.mayComeBack(r.scope.tenure) && (completed || !r.scope.alone) {
-		r.h.expectNoMore(old.producer) // should that be started along with another, it will not be subscribed to again
 		return
 	}
 	e := r.newEdge(declaration[In]{source: old.source, request: old.request, options: old.options, site: old.site, index: old.index})

@@ -63,9 +63,6 @@ func (r *run[In, Out]) endSubscription(e *edge[In], c Cancellation, completed bo
 	if completed && e.mode() == CancelPermanent {
 		r.permanentDone = true
 	}
-	if e.waits && (c.Kind == Cancelled || completed && e.mode() == CancelPermanent) {
-		r.h.expectNoMore(e.producer) // this run will not subscribe again
-	}
 	if hook := r.def.onCancel; hook != nil {
 		var out []Out
 		r.describe(0, &e.Subscription)
@@ -108,13 +105,13 @@ func (r *run[In, Out]) uncharge(e *edge[In]) {
 func (r *run[In, Out]) vanish(e *edge[In]) {
 	r.forget(e)
 	r.uncharge(e)
-	r.h.expectNoMore(e.producer)
 }
 
 // forget takes e off the subscriptions that have not ended.
 func (r *run[In, Out]) forget(e *edge[In]) {
 	e.state = subEnded
 	e.over.Store(true)
+	r.parted = r.parted || e.waits
 	r.answered(e)
 	r.mu.Lock()
 	r.ups = slices.DeleteFunc(r.ups, func(other *edge[In]) bool { return other == e })

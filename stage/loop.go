@@ -161,7 +161,10 @@ func (r *run[In, Out]) take() bool {
 	r.again = false
 	r.turn()
 	r.batch = r.box.Take(r.batch)
-	if len(r.batch) > 0 {
+	switch {
+	case r.aborting.Load() != nil: // while it was parked: what came behind that must not end it otherwise
+		return false
+	case len(r.batch) > 0:
 		return true
 	}
 	r.settle() // the bell rang without a message: held events were released, or a timer fired
@@ -305,6 +308,9 @@ func (r *run[In, Out]) settle() {
 		r.giveBackRoom()
 		r.publish()
 	}
+	if r.parted && r.verdict == nil { // else leave will say
+		r.part()
+	}
 }
 
 // callInit runs OnInit, and makes the state that a ready-made producer has per run.
@@ -393,15 +399,17 @@ func (r *run[In, Out]) stopNow(inside func(*handle) bool) {
 
 // The launcher's phases.
 
-func (r *run[In, Out]) initialize(func()) error {
+func (r *run[In, Out]) initialize(func()) *ending {
 	r.box.Post(message[In]{kind: msgInit})
 	r.ready.wait()
 	select {
 	case <-r.done:
-		return r.endedAs.reason
+		if r.endedAs.reason != nil {
+			return r.endedAs
+		}
 	default:
-		return nil
 	}
+	return nil
 }
 
 func (r *run[In, Out]) connect()        { r.box.Post(message[In]{kind: msgConnect}) }

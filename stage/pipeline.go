@@ -104,7 +104,7 @@ func (p *Pipeline) itself() Stage {
 
 // Run runs all stages and blocks until every one has ended. Every mailbox opens; OnInit of all
 // runs, in order; the declared subscriptions are made; only when all are answered do the demand
-// callbacks begin. A failing OnInit ends the pipeline before any event.
+// callbacks begin. A failing OnInit ends the pipeline before any event; one that returns [ErrShutdown] shuts it down.
 //
 // It returns nil when the stages have come to their end by completion, Stop or a clean shutdown;
 // the first failure, wrapped once in an [Error] that names its stage; or, after Abort or the

@@ -54,7 +54,7 @@ func (s *scope) run(ctx context.Context, ms []member) error {
 		afterwards()
 		s.contextEnded(ctx)
 	})
-	if err := s.initialize(turn); err == nil {
+	if s.initialize(turn) == nil {
 		turn()
 		s.connect()
 		s.awaitConnected()
@@ -111,13 +111,13 @@ func (s *scope) members() []controller {
 	return s.runs[:len(s.runs):len(s.runs)]
 }
 
-func (s *scope) initialize(turn func()) error {
+func (s *scope) initialize(turn func()) *ending {
 	for _, c := range s.members() {
-		err := c.initialize(turn)
+		e := c.initialize(turn)
 		turn()
-		if err != nil {
-			s.abort(&ending{reason: err})
-			return err
+		if e != nil { // a shutdown stays clean
+			s.abort(&ending{reason: e.reason, clean: e.clean})
+			return e
 		}
 	}
 	return nil

@@ -46,7 +46,7 @@ type member interface {
 
 // controller is one run of a member, as the launcher, the handle and the pipeline see it.
 type controller interface {
-	initialize(turn func()) error   // runs OnInit; blocks until it has returned; turn is the launcher's (internal/hop)
+	initialize(turn func()) *ending // runs OnInit; blocks until it has returned; how it failed, else nil; turn is the launcher's (internal/hop)
 	connect()                       // makes the declared subscriptions
 	awaitConnected()                // blocks until all of them are answered or wait, or the run has ended
 	release()                       // demand callbacks may begin

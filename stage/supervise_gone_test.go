@@ -302,6 +302,47 @@ func TestSupervisorOfAGroupOfWhichOneIsShutDownAsItStarts(t *testing.T) {
 	})
 }
 
+// The same of a pipeline of which a member is shut down in OnInit: that is how the pipeline ends, and no failure. Who consumes
+// from another member of it hears of a shutdown as well.
+func TestSupervisorOfAPipelineThatIsShutDownAsItStarts(t *testing.T) {
+	for name, around := range map[string]func(...stage.Stage) stage.Stage{
+		"a pipeline": func(s ...stage.Stage) stage.Stage { return stage.NewPipeline(s...) },
+		"nested":     func(s ...stage.Stage) stage.Stage { return stage.NewPipeline(stage.NewPipeline(s...)) },
+		"a supervisor that gives up": func(s ...stage.Stage) stage.Stage {
+			sup := stage.NewSupervisor(quiet, stage.MaxRestarts(0, time.Second))
+			sup.Add(stage.NewPipeline(s...))
+			return sup
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				beside, other := silent(stage.Name("beside"), stage.KeepRunning()), silent(stage.Name("other"), initFails(2, stage.ErrShutdown))
+				behind, outside := newSink(0, stage.Name("behind")), newSink(0, stage.Name("outside"))
+				source := silent(stage.Name("source"))
+				behind.SubscribeTo(source)
+				outside.SubscribeTo(beside, stage.Cancel(stage.CancelTransient))
+				outside.SubscribeTo(source)
+				sup := stage.NewSupervisor(quiet)
+				for _, s := range []stage.Stage{source, around(beside, other), behind, outside} {
+					sup.Add(s)
+				}
+				run := start(t.Context(), sup)
+				other.Abort(errBoom)
+				time.Sleep(time.Minute)
+				require.Equal(t, 2, other.Stats().Runs)
+				require.False(t, beside.Stats().Running)
+				require.ErrorIs(t, beside.Stats().Err, stage.ErrShutdown)
+				require.Equal(t, 2, behind.Stats().Runs)
+				require.True(t, outside.Stats().Running)
+				require.Len(t, outside.Stats().Upstreams, 1)
+				require.True(t, source.Stats().Running)
+				abortAll(t, run)
+				closed(t, sup)
+			})
+		})
+	}
+}
+
 // A consumer fails before a subscription that was declared late is accepted, or has come so far as to be made: the producer
 // waits for its next run (V8).
 func TestSupervisorOfAConsumerThatFailsBeforeALateSubscription(t *testing.T) {

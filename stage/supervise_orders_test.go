@@ -59,15 +59,16 @@ type cast struct {
 	source, other, last *stage.Producer[int]
 
 	mu    sync.Mutex
-	sink  *sink          // guarded by mu: the last one made
-	fails map[string]int // guarded by mu: so many OnInits fail
-	brief int            // guarded by mu: so many of the sink's return ErrDone
-	back  time.Time      // guarded by mu: when the sink began last
+	sink  *sink               // guarded by mu: the last one made
+	fails map[string]int      // guarded by mu: so many OnInits fail
+	brief int                 // guarded by mu: so many of the sink's return ErrDone
+	sub   *stage.Subscription // guarded by mu: the sink's last one; nil before
+	back  time.Time           // guarded by mu: when the sink began last
 }
 
 func newCast(o order) *cast {
 	c := &cast{order: o, fails: map[string]int{}}
-	c.source = silent(stage.Name("source"), stage.OnInit(c.begins("source")))
+	c.source = silent(stage.Name("source"), stage.OnInit(c.begins("source")), stage.OnConsumer(c.admits))
 	c.newOther()
 	var once sync.Once
 	c.last = silent(stage.Name("last"), stage.KeepRunning(), stage.OnInit(func(context.Context) error {
@@ -84,7 +85,12 @@ func (c *cast) newOther() stage.Stage {
 }
 
 func (c *cast) newSink() stage.Stage {
-	k := newSink(0, stage.Name("sink"), stage.OnInit(c.begins("sink")))
+	k := newSink(0, stage.Name("sink"), stage.OnInit(c.begins("sink")), stage.OnSubscribe(func(_ context.Context, sub *stage.Subscription) error {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.sub = sub
+		return nil
+	}))
 	k.SubscribeTo(c.source, stage.Cancel(c.cancel))
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -110,6 +116,24 @@ func (c *cast) begins(name string) func(context.Context) error {
 		}
 		return nil
 	}
+}
+
+// admits is the source's OnConsumer.
+func (c *cast) admits(context.Context, *stage.Subscription) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fails["admission"] > 0 {
+		c.fails["admission"]--
+		return stage.ErrRefused
+	}
+	return nil
+}
+
+// cancels ends the sink's subscription, if it has one.
+func (c *cast) cancels(reason error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_ = c.sub.Cancel(reason) // it may have ended, or there was none
 }
 
 func (c *cast) do(what []int) {
@@ -151,6 +175,13 @@ var acts = []struct {
 	{sinkShut, func(c *cast) { c.theSink().Abort(nil) }},
 	{sinkDone, func(c *cast) { c.tellSink(func() error { return stage.ErrDone }) }},
 	{"the sink is busy for a second", func(c *cast) { c.tellSink(func() error { time.Sleep(time.Second); return nil }) }},
+	{sinkStopped, func(c *cast) {
+		k := c.theSink()
+		go func() { _ = k.Stop(context.Background()) }() // ends with its run
+	}},
+	{sinkCancels, func(c *cast) { c.cancels(nil) }},
+	{sinkCancelsFor, func(c *cast) { c.cancels(errBoom) }},
+	{sinkRefused, func(c *cast) { c.failNext("admission") }},
 	{"the next source does not begin", func(c *cast) { c.failNext("source") }},
 	{"the next other does not begin", func(c *cast) { c.failNext("other") }},
 	{"the next sink does not begin", func(c *cast) { c.failNext("sink") }},
@@ -167,6 +198,11 @@ const (
 	sinkShut  = "the sink is shut down"
 	sinkDone  = "the sink is done"
 	sinkBrief = "the next sink is done when it begins"
+
+	sinkStopped    = "the sink is stopped"
+	sinkCancels    = "the sink cancels"
+	sinkCancelsFor = "the sink cancels with a failure"
+	sinkRefused    = "the source refuses the next sink"
 )
 
 // supervisor makes one of these members.
@@ -245,6 +281,7 @@ func (c *cast) judge(run *started) string {
 	sourceStays := c.order.source == stage.RestartPermanent && shape != sourceOutside // until Stop
 	sinkPiped := strings.Contains(shape, "pipeline of the sink") && (c.order.sink == stage.RestartPermanent || sink.Err != nil)
 	piped := shape == sourcePiped && (c.order.source == stage.RestartPermanent || source.Err != nil)
+	sinkGoes := c.has(sinkShut, sinkDone, sinkBrief, sinkStopped, sinkCancels) || c.cancel == stage.CancelTemporary && c.has(sinkCancelsFor, sinkRefused)
 	left := !source.Running && source.Err != nil && strings.Contains(source.Err.Error(), `"source": stage: shut`) && !c.has("the source is shut down")
 	switch {
 	case !run.running():
@@ -257,7 +294,7 @@ func (c *cast) judge(run *started) string {
 		return fmt.Sprintf("the sink waits for nobody: %+v, %+v", source.State, sink.State)
 	case left && sink.Running:
 		return fmt.Sprintf("the source was left, and the sink runs: %v", source.Err)
-	case left && !c.has(sinkShut, sinkDone, sinkBrief) && back.After(source.State.Since):
+	case left && (!sinkGoes || c.order.sink == stage.RestartPermanent) && back.After(source.State.Since):
 		return fmt.Sprintf("the source was left at %v, and the sink came back at %v", source.State.Since, back)
 	}
 	return ""

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"slices"
 	"sync/atomic"
 )
 
@@ -135,13 +136,13 @@ func (h *handle) expectAt(src *handle, t *tenure) {
 	h.expectedAt[src] = struct{}{}
 }
 
-// expectNoMore has a producer that expects the stage look again whether it has subscribers: this one will not
-// subscribe any more. nil stands for all of them.
-func (h *handle) expectNoMore(from *handle) {
+// expectNoMore has the producers that expect the stage look again whether they have subscribers: this one will not
+// subscribe any more, but to those that but says. nil stands for none.
+func (h *handle) expectNoMore(but func(*handle) bool) {
 	var sources []*handle
 	h.mu.Lock()
 	for src := range h.expectedAt {
-		if from == nil || src == from {
+		if but == nil || !but(src) {
 			sources = append(sources, src)
 			delete(h.expectedAt, src)
 		}
@@ -179,6 +180,18 @@ func (r *run[In, Out]) recheck() bool {
 	}
 	r.h.served = r.scope.id()
 	return true
+}
+
+// part has the producers that this run will not subscribe to again no longer expect the stage, unless it is ending normally, and
+// will come back from that.
+func (r *run[In, Out]) part() {
+	r.parted = false
+	if (r.stopping || r.finishing) && r.scope.tenure.comesBack(&ending{clean: true, completed: true}) != nil {
+		return
+	}
+	r.h.expectNoMore(func(src *handle) bool {
+		return slices.ContainsFunc(r.ups, func(e *edge[In]) bool { return e.waits && e.producer == src })
+	})
 }
 
 // leave is a step of the end: the producers of a stage that will come back expect it, whether it had come to subscribe to

@@ -285,10 +285,10 @@ func (r *supervision) start(list []int) {
 			endAll(begun[n:], endedBy(r.name(), ErrShutdown, r.parent.tenure))
 			break
 		}
-		if err := s.initialize(r.turn); err == nil {
+		if failed := s.initialize(r.turn); failed == nil {
 			r.members[s.tenure.keeping.index].failed = nil
 			up = append(up, s)
-		} else if r.plan.strategy != OneForOne && r.failedToStart(s, err) { // those behind it wait for it
+		} else if r.plan.strategy != OneForOne && r.failedToStart(s, failed) { // those behind it wait for it
 			for _, behind := range begun[n+1:] { // they are started along with it again
 				behind.tenure.keeping.returning.Store(true)
 			}
@@ -304,12 +304,12 @@ func (r *supervision) start(list []int) {
 	go r.releaseAll(begun, up, replaced, hop.Join(r.ctx, r.name())) // ends when all are connected or have ended; conclude waits for it
 }
 
-// failedToStart reports whether a member whose run did not come past OnInit, by err, is to be started again. If not, it has ended
-// for good, as it may at any time: the others go on without it. It waits for the end of the run only where that decides: an
-// OnTerminate may wait for one of those behind it.
-func (r *supervision) failedToStart(s *scope, err error) bool {
+// failedToStart reports whether those behind a member whose run did not come past OnInit, as failed says, wait until it is started
+// again. If it has ended for good, as it may at any time, they go on without it. It waits for the end of the run only where that
+// decides: an OnTerminate may wait for one of those behind it.
+func (r *supervision) failedToStart(s *scope, failed *ending) bool {
 	mode := s.tenure.keeping.mode
-	if mode == RestartPermanent || !errors.Is(err, ErrShutdown) {
+	if mode == RestartPermanent || !failed.clean {
 		return true
 	}
 	<-s.done

@@ -193,16 +193,16 @@ func (r *supervision) made() []Stage {
 
 // The launcher's phases, of the first start. Nothing is started again before it is over.
 
-func (r *supervision) initialize(turn func()) error {
+func (r *supervision) initialize(turn func()) *ending {
 	for _, s := range r.runs() {
-		if err := s.initialize(turn); err != nil {
+		if failed := s.initialize(turn); failed != nil {
 			<-s.done
 			e := s.end()
 			if e.reason == nil { // it was shut down before its start was over: no normal end for the others
-				e = &ending{reason: err}
+				e = failed
 			}
 			r.fail(e)
-			return err
+			return e
 		}
 	}
 	return nil
