@@ -16,7 +16,7 @@ import (
 // seeds is how many random flows are run.
 func seeds(t *testing.T) uint64 {
 	if raceEnabled || testing.Short() {
-		return 1_000
+		return 300
 	}
 	return 10_000
 }

@@ -34,13 +34,14 @@ type child[In any] struct {
 	attempt *attempt[In] // the one in progress, or the last one; owned by the stage goroutine
 	first   attempt[In]  // the one that most children have
 
-	stuck     bool          // it was abandoned; written before settled is closed, read after it
 	goroutine atomic.Uint64 // the goroutine that does what the user gave, as goid tells it; 0 for none
 
 	// written by the stage goroutine under children.mu
-	restarts   int
+	restarts   int32
 	restarting bool // waits for its next attempt
 
+	stuck   bool          // it was abandoned; written before settled is closed, read after it
+	place   int           // in children.all; guarded by children.mu
 	settled chan struct{} // guarded by children.mu; made by who waits, closed when it has ended for good and is accounted for
 }
 
@@ -51,13 +52,18 @@ type attempt[In any] struct {
 	of   *child[In]    // read-only
 	up   chan<- begun  // read-only; where the stage goroutine waits for the start phase; nil: there is none
 
-	ctx      context.Context                 // of the child, or, when there may be another attempt, within that
-	cancel   context.CancelFunc              // of ctx; nil when that is the child's
+	within   *withinChild                    // its context, when there may be another attempt; nil: the child's
 	run      func(ctx context.Context) error // what the start phase has returned; nil: it is childSpec.run
-	callback string                          // which is in progress
-	returned bool                            // it has, without a panic or Goexit
+	starting bool                            // in the start phase
+	returned bool                            // without a panic or Goexit
 	err      error                           // how it ended
-	stack    []byte                          // of a panic, if it was watched
+	stack    *[]byte                         // of a panic, if it is watched
+}
+
+// withinChild is the context of one attempt of several, and what ends it.
+type withinChild struct {
+	context.Context
+	cancel context.CancelFunc
 }
 
 // begun is how the start phase of a child ended.
@@ -83,11 +89,10 @@ func (a *attempt[In]) live(wait func()) {
 	c := a.of
 	c.goroutine.Store(goid.Current())
 	defer a.over()
-	a.ctx = &c.ctx // settle ends it
 	if a.kids.policy.mode == RestartTransient {
-		a.ctx, a.cancel = context.WithCancel(a.ctx)
+		a.within = &withinChild{}
+		a.within.Context, a.within.cancel = context.WithCancel(&c.ctx)
 	}
-	a.callback = childCallback
 	if a.up != nil {
 		if a.start(); a.run == nil {
 			a.returned = true
@@ -98,10 +103,26 @@ func (a *attempt[In]) live(wait func()) {
 			wait()
 		}
 	}
-	if a.err = a.ctx.Err(); a.err == nil { // else it was stopped before it began
+	if a.err = a.context().Err(); a.err == nil { // else it was stopped before it began
 		a.err = a.call()
 	}
 	a.returned = true
+}
+
+// context is what the functions of the user's are given.
+func (a *attempt[In]) context() context.Context {
+	if a.within != nil {
+		return a.within
+	}
+	return &a.of.ctx // settle ends it
+}
+
+// callback names what is in progress.
+func (a *attempt[In]) callback() string {
+	if a.starting {
+		return startCallback
+	}
+	return childCallback
 }
 
 // over ends an attempt, however it ended.
@@ -111,8 +132,8 @@ func (a *attempt[In]) over() {
 		a.failed(recover())
 	}
 	a.err = sound(a.err)
-	if a.cancel != nil {
-		a.cancel()
+	if a.within != nil {
+		a.within.cancel()
 	}
 	c.goroutine.Store(0)
 	switch {
@@ -120,8 +141,8 @@ func (a *attempt[In]) over() {
 		if _, isPanic := a.err.(*PanicError); !isPanic {
 			a.err = nil // it may be anything, its context having ended
 		}
-		k.backLate(&a.errand, a.callback, c.id, a.err)
-	case a.callback == startCallback:
+		k.backLate(&a.errand, a.callback(), c.id, a.err)
+	case a.starting:
 		a.up <- begun{err: a.err} // has room for one
 	default:
 		k.post(message[In]{kind: msgChild, arg: c})
@@ -130,33 +151,36 @@ func (a *attempt[In]) over() {
 
 // failed makes the error of what the attempt panicked with; nil: it called Goexit.
 func (a *attempt[In]) failed(value any) {
-	if a.stack == nil {
-		a.stack = debug.Stack()
+	var stack []byte
+	if a.stack != nil {
+		stack = *a.stack
 	}
-	a.err = a.kids.recovered(value, a.callback, a.stack)
+	if stack == nil {
+		stack = debug.Stack()
+	}
+	a.err = a.kids.recovered(value, a.callback(), stack)
 }
 
 // start is the start phase. It counts as a callback of the stage.
 func (a *attempt[In]) start() {
-	a.callback = startCallback
+	a.starting = true
 	if a.kids.watching {
 		a.err = a.watched(a.callStart)
 	} else {
 		a.err = a.callStart()
 	}
-	if a.run != nil {
-		a.callback = childCallback
-	}
+	a.starting = a.run == nil
 }
 
 func (a *attempt[In]) callStart() error {
-	if a.ctx.Err() != nil {
-		return cause(a.ctx)
+	ctx := a.context()
+	if ctx.Err() != nil {
+		return cause(ctx)
 	}
 	own := a.of.goroutine.Load()
 	a.kids.aside.Store(own)
 	defer a.kids.aside.CompareAndSwap(own, 0) // unless it was abandoned
-	run, err := a.kids.spec.start(a.ctx, a.of.event)
+	run, err := a.kids.spec.start(ctx, a.of.event)
 	if err != nil {
 		return err
 	}
@@ -174,18 +198,19 @@ func (a *attempt[In]) call() error {
 
 func (a *attempt[In]) callChild() error {
 	if a.run != nil {
-		return a.run(a.ctx)
+		return a.run(a.context())
 	}
-	return a.kids.spec.run(a.ctx, a.of.event)
+	return a.kids.spec.run(a.context(), a.of.event)
 }
 
 // watched calls fn with those who watch around it.
 func (a *attempt[In]) watched(fn func() error) error {
 	k := a.kids
-	defer k.profile.begin(a.ctx, a.callback, "").end()
+	defer k.profile.begin(a.context(), a.callback(), "").end()
 	var none int // a child emits nothing
-	b := Callback{Name: a.callback, Child: a.of.id, Sub: a.of.sub, N: 1}
-	return k.watched(b, &none, &a.stack, fn)
+	a.stack = new([]byte)
+	b := Callback{Name: a.callback(), Child: a.of.id, Sub: a.of.sub, N: 1}
+	return k.watched(b, &none, a.stack, fn)
 }
 
 // pause is the goroutine of a child that waits for its next attempt. It ends with the pause, or

@@ -17,8 +17,8 @@ type childContext struct {
 	made atomic.Pointer[madeContext] // the whole of it, from when it is wanted on; written under mu
 
 	mu    sync.Mutex
-	ended bool  // guarded by mu: it has ended before made was there
-	cause error // guarded by mu: why
+	ended atomic.Bool // it has ended before made was there; written under mu
+	cause error       // guarded by mu: why
 }
 
 // madeContext is a context and what ends it.
@@ -31,8 +31,9 @@ type madeContext struct {
 func (c *childContext) end(cause error) {
 	c.mu.Lock()
 	made := c.made.Load()
-	if made == nil && !c.ended && c.run.Err() == nil {
-		c.ended, c.cause = true, cause
+	if made == nil && !c.ended.Load() && c.run.Err() == nil {
+		c.cause = cause
+		c.ended.Store(true)
 	}
 	c.mu.Unlock()
 	if made != nil {
@@ -51,12 +52,12 @@ func (c *childContext) whole() context.Context {
 		return made
 	}
 	run := c.run
-	if c.ended {
+	if c.ended.Load() {
 		run = context.WithoutCancel(run) // it may have ended since, and that is not this one's end
 	}
 	made := &madeContext{}
 	made.Context, made.cancel = context.WithCancelCause(run)
-	if c.ended {
+	if c.ended.Load() {
 		made.cancel(c.cause)
 	}
 	c.made.Store(made)
@@ -68,10 +69,7 @@ func (c *childContext) now() context.Context {
 	if made := c.made.Load(); made != nil {
 		return made
 	}
-	c.mu.Lock()
-	ended := c.ended
-	c.mu.Unlock()
-	if ended {
+	if c.ended.Load() {
 		return c.whole()
 	}
 	return c.run

@@ -1,12 +1,10 @@
 package stage
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -31,10 +29,10 @@ type children[In any] struct {
 	starting atomic.Uint64 // the child whose start phase the stage goroutine waits for; 0: none
 
 	mu         sync.Mutex
-	all        map[ChildID]*child[In] // guarded by mu: those that have not ended
-	restarting int64                  // guarded by mu: how many of them wait for their next attempt
-	started    int64                  // guarded by mu: children so far; the number of the last one
-	ended      int64                  // guarded by mu
+	all        childTable[In] // guarded by mu: those that have not ended
+	restarting int64          // guarded by mu: how many of them wait for their next attempt
+	started    int64          // guarded by mu: children so far; the number of the last one
+	ended      int64          // guarded by mu
 }
 
 func newChildren[In any](c *core, t *tally, post func(message[In]) bool, spec *childSpec[In]) *children[In] {
@@ -42,16 +40,14 @@ func newChildren[In any](c *core, t *tally, post func(message[In]) bool, spec *c
 	return &children[In]{
 		core: c, tally: t, post: post, spec: spec, policy: p,
 		restarted: intensity{max: p.max, within: p.within},
-		all:       map[ChildID]*child[In]{},
 	}
 }
 
-// begin is the events callback of a consumer supervisor.
-func (k *children[In]) begin(event In, sub *Subscription) {
-	if err := sub.Hold(1); err != nil {
-		panic(fmt.Sprintf("stage: rule K1: an event that cannot be held: %v", err))
-	}
-	c := k.add(event, sub)
+// begin makes a child of an event that has arrived, and holds the event for it.
+func (k *children[In]) begin(event In, sub *Subscription, now time.Time) {
+	sub.held.Add(1)
+	k.heldNow.Add(1)
+	c := k.add(event, sub, now)
 	if b := k.launch(c); !b.running && !b.stuck {
 		k.over(c, b.err, false)
 	}
@@ -61,7 +57,7 @@ func (k *children[In]) begin(event In, sub *Subscription) {
 func (k *children[In]) beginByHand(event In) (ChildID, error) {
 	k.tally.received.Add(1)
 	k.heldNow.Add(1)
-	c := k.add(event, nil)
+	c := k.add(event, nil, time.Now())
 	b := k.launch(c)
 	switch {
 	case b.running:
@@ -76,8 +72,8 @@ func (k *children[In]) beginByHand(event In) (ChildID, error) {
 }
 
 // add makes a child.
-func (k *children[In]) add(event In, sub *Subscription) *child[In] {
-	c := &child[In]{event: event, sub: sub, began: time.Now()}
+func (k *children[In]) add(event In, sub *Subscription, now time.Time) *child[In] {
+	c := &child[In]{event: event, sub: sub, began: now}
 	if c.ctx.run = k.context(); sub != nil {
 		c.ctx.charge = sub.tab.take()
 	}
@@ -85,7 +81,7 @@ func (k *children[In]) add(event In, sub *Subscription) *child[In] {
 	defer k.mu.Unlock()
 	k.started++
 	c.id = ChildID(k.started)
-	k.all[c.id] = c
+	k.all.add(c)
 	return c
 }
 
@@ -129,9 +125,8 @@ func (k *children[In]) launch(c *child[In]) begun {
 // abandon gives up the children that have not returned, as Grace is over.
 func (k *children[In]) abandon() {
 	k.mu.Lock()
-	all := slices.Collect(maps.Values(k.all))
+	all := slices.Collect(k.all.all)
 	k.mu.Unlock()
-	slices.SortFunc(all, func(a, b *child[In]) int { return cmp.Compare(a.id, b.id) })
 	for _, c := range all {
 		k.abandonChild(c, childCallback)
 	}
@@ -197,23 +192,26 @@ func (k *children[In]) ending() bool { return k.verdict != nil || k.context().Er
 
 // restart starts a child again that has failed, or ends the child, or the supervisor.
 func (k *children[In]) restart(c *child[In], err error) {
-	if k.policy.attempts > 0 && c.restarts+1 >= k.policy.attempts {
+	if k.policy.attempts > 0 && c.attempts() >= k.policy.attempts {
 		k.giveUp(c, err)
 		return
 	}
 	if !k.restarted.allow(time.Now()) {
 		k.settle(c, &k.tally.failed) // it may ask, which the end makes void
 		k.fail(fmt.Errorf("%w: more than %d within %v; the last was due to child %d, which failed %d times: %w",
-			ErrIntensity, k.policy.max, k.policy.within, c.id, c.restarts+1, err))
+			ErrIntensity, k.policy.max, k.policy.within, c.id, c.attempts(), err))
 		return
 	}
 	k.mark(c, true)
 	if k.policy.pause.first > 0 {
-		go k.pause(c, k.join("pause"), k.policy.backoff(c.restarts, hop.Draw(k.context()))) // ends with the pause, or with c.ctx
+		go k.pause(c, k.join("pause"), k.policy.backoff(int(c.restarts), hop.Draw(k.context()))) // ends with the pause, or with c.ctx
 		return
 	}
 	k.post(message[In]{kind: msgChild, arg: c}) // what is in the mailbox comes first
 }
+
+// attempts is how often it was started.
+func (c *child[In]) attempts() int { return int(c.restarts) + 1 }
 
 // mark says that a child waits for its next attempt, or does no longer.
 func (k *children[In]) mark(c *child[In], restarting bool) {
@@ -233,7 +231,7 @@ func (k *children[In]) giveUp(c *child[In], cause error) {
 	k.settle(c, &k.tally.failed)
 	if hook := k.spec.onDeadLetter; hook != nil && !k.ending() {
 		k.describe(1, c.sub)
-		err := k.guard(inDeadLetter, func() error { hook(k.context(), c.event, c.restarts+1, cause); return nil })
+		err := k.guard(inDeadLetter, func() error { hook(k.context(), c.event, c.attempts(), cause); return nil })
 		if err != nil {
 			k.fail(err)
 		}
@@ -246,14 +244,14 @@ func (k *children[In]) giveUp(c *child[In], cause error) {
 
 func (k *children[In]) logGivenUp(c *child[In], cause error) {
 	k.log(slog.LevelError, "stage: a child failed and is not restarted",
-		"stage", k.name(), "child", uint64(c.id), "attempts", c.restarts+1, "error", cause)
+		"stage", k.name(), "child", uint64(c.id), "attempts", c.attempts(), "error", cause)
 }
 
 // settle ends a child and books its event: as one more of handled, failed or lost.
 func (k *children[In]) settle(c *child[In], as *atomic.Int64) {
 	c.ctx.end(nil)
 	k.mu.Lock()
-	delete(k.all, c.id)
+	k.all.remove(c)
 	k.ended++
 	if c.restarting {
 		k.restarting--
@@ -306,7 +304,7 @@ func (k *children[In]) stop(ctx context.Context, id ChildID) error {
 func (k *children[In]) awaited(id ChildID) (*child[In], <-chan struct{}) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	c := k.all[id]
+	c := k.all.get(id)
 	if c == nil {
 		return nil, nil
 	}
@@ -322,20 +320,19 @@ func (k *children[In]) awaited(id ChildID) (*child[In], <-chan struct{}) {
 func (k *children[In]) any() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return len(k.all) > 0
+	return k.all.live > 0
 }
 
 // counts also returns when the oldest child was started.
 func (k *children[In]) counts() (_ ChildCounts, oldest time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, c := range k.all {
-		if oldest.IsZero() || c.began.Before(oldest) {
-			oldest = c.began
-		}
+	for c := range k.all.all {
+		oldest = c.began
+		break
 	}
 	return ChildCounts{
-		Active: int64(len(k.all)) - k.restarting, Restarting: k.restarting, Started: k.started, Ended: k.ended,
+		Active: int64(k.all.live) - k.restarting, Restarting: k.restarting, Started: k.started, Ended: k.ended,
 	}, oldest
 }
 
@@ -343,11 +340,10 @@ func (k *children[In]) counts() (_ ChildCounts, oldest time.Time) {
 func (k *children[In]) list() []ChildInfo[In] {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	list := make([]ChildInfo[In], 0, len(k.all))
-	for _, c := range k.all {
-		list = append(list, ChildInfo[In]{ID: c.id, Event: c.event, Started: c.began, Restarts: c.restarts, Restarting: c.restarting})
+	list := make([]ChildInfo[In], 0, k.all.live)
+	for c := range k.all.all {
+		list = append(list, ChildInfo[In]{ID: c.id, Event: c.event, Started: c.began, Restarts: int(c.restarts), Restarting: c.restarting})
 	}
-	slices.SortFunc(list, func(a, b ChildInfo[In]) int { return cmp.Compare(a.ID, b.ID) })
 	return list
 }
 
@@ -370,7 +366,7 @@ func (k *children[In]) stuck() []Stuck {
 func (k *children[In]) runOn(goroutine uint64) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, c := range k.all {
+	for c := range k.all.all {
 		if c.goroutine.Load() == goroutine {
 			return true
 		}

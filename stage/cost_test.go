@@ -246,5 +246,5 @@ func TestAnIdleStageIsSmall(t *testing.T) {
 	require.LessOrEqual(t, int(unsafe.Sizeof(run[int, none]{})), 1144, "its run")
 	require.LessOrEqual(t, int(unsafe.Sizeof(Consumer[int]{})), 632, "its handle")
 	require.LessOrEqual(t, int(unsafe.Sizeof(edge[int]{})), 512, "a subscription")
-	require.LessOrEqual(t, int(unsafe.Sizeof(child[int]{})), 320, "a child")
+	require.LessOrEqual(t, int(unsafe.Sizeof(child[int]{})), 240, "a child")
 }

@@ -3,7 +3,6 @@ package stage
 import (
 	"fmt"
 	"math"
-	"math/big"
 	"math/bits"
 	"math/rand/v2"
 	"slices"
@@ -272,14 +271,14 @@ func (l *listDispatcher) dispatch(events []int) (sent []delivery, rest []int) {
 }
 
 func (l *listDispatcher) live() int64 {
-	sum := new(big.Int)
+	sum := int64(0)
 	for _, e := range l.list {
-		sum.Add(sum, big.NewInt(e.demand))
+		if e.demand > math.MaxInt64-sum {
+			return math.MaxInt64
+		}
+		sum += e.demand
 	}
-	if !sum.IsInt64() {
-		return math.MaxInt64
-	}
-	return sum.Int64()
+	return sum
 }
 
 // playDemand reads operations, three bytes each, and compares with the

@@ -22,6 +22,7 @@ import (
 // T34: Stop, Abort and Run of one pipeline from 64 goroutines at the same few instants. Pass: every call returns, none
 // panics, those that stop one run agree, and every event is accounted for.
 func TestStopAbortAndRunFromManyGoroutines(t *testing.T) {
+	t.Parallel() // one of the longest
 	for seed := range counted(t, "T34", 10_000, 200_000) {
 		bubble(t, func(t *testing.T) {
 			defer reportSeed(t, seed)

@@ -156,6 +156,7 @@ func FuzzProtocol(f *testing.F) {
 }
 
 func TestCallsAndMessagesInAnyOrder(t *testing.T) {
+	t.Parallel() // one of the longest
 	n := testkit.Rounds(3_000, 100_000)
 	for seed := range uint64(n) {
 		random := rand.New(rand.NewPCG(seed, 14))

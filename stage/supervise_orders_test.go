@@ -362,6 +362,7 @@ func (c *cast) has(names ...string) bool {
 // Whatever ends and is started again in whatever order, a source is not ended while its consumer will come back, nobody waits for
 // one that will not, and Run ends. A case that fails names its seed.
 func TestSupervisorInAnyOrder(t *testing.T) {
+	t.Parallel() // one of the longest
 	for seed := range uint64(testkit.Rounds(5_000, 100_000)) {
 		o := drawOrder(seed)
 		synctest.Test(t, func(t *testing.T) {

@@ -261,6 +261,7 @@ func TestSupervisorContextEnds(t *testing.T) {
 // B37, B38: Run, Stop and Abort at any moment, with members that fail at any moment: no hang, and when Stop or Run
 // has returned, no callback runs.
 func TestSupervisorRunAndStopStorm(t *testing.T) {
+	t.Parallel() // one of the longest
 	seeds := testkit.Rounds(3000, 60_000)
 	testkit.Report(t, "T42", seeds)
 	for seed := range uint64(seeds) {

@@ -3,6 +3,7 @@ package stage
 import (
 	"errors"
 	"iter"
+	"time"
 )
 
 // arrived takes a delivery. A consumer handles it at once; a producer-consumer queues it until
@@ -88,6 +89,10 @@ func (r *run[In, Out]) work(sub *Subscription, events []In) {
 
 // workHand works what is in hand to its end, or until an expander's output has to wait for demand.
 func (r *run[In, Out]) workHand() {
+	if r.kids != nil {
+		r.beginHand()
+		return
+	}
 	for len(r.hand.events) > 0 && r.verdict == nil && !r.finishing && r.expansion == nil {
 		sub := r.hand.sub
 		n := len(r.hand.events)
@@ -125,14 +130,35 @@ func (r *run[In, Out]) workHand() {
 	}
 }
 
+// beginHand makes a child of each event in hand.
+func (r *run[In, Out]) beginHand() {
+	sub, now := r.hand.sub, time.Now()
+	for len(r.hand.events) > 0 && r.verdict == nil && !r.finishing {
+		if r.aborting.Load() != nil {
+			r.fail(errAborted)
+			return
+		}
+		n := sub.account.Chunk(len(r.hand.events)) // one at a time: demand.Slots
+		event := r.hand.events[0]
+		r.hand.events = r.hand.events[n:]
+		r.queued.Add(-1)
+		if r.kids.begin(event, sub, now); r.kids.spec.start != nil {
+			now = time.Now() // the start phase may take long
+		}
+		if sub.state == subActive {
+			if ask := sub.account.Handled(n); ask > 0 {
+				sub.ask(ask)
+			}
+		}
+	}
+	if r.verdict == nil {
+		r.hand.sub, r.hand.events = nil, nil
+	}
+}
+
 // callEvents calls the events callback, or that of an expander, whose output is pulled by expand.
 func (r *run[In, Out]) callEvents(chunk []In, sub *Subscription) (out []Out, err error) {
 	switch {
-	case r.kids != nil:
-		if r.aborting.Load() != nil {
-			return nil, errAborted
-		}
-		r.kids.begin(chunk[0], sub) // one at a time: demand.Slots
 	case r.def.expand != nil:
 		var seq iter.Seq2[Out, error]
 		r.describe(len(chunk), sub)

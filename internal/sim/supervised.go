@@ -136,10 +136,11 @@ func (n *node) lives() {
 	n.life = &life{began: w.tick, said: map[int]bool{}}
 	n.quiet, n.done, n.stopped, n.earlyStop, n.owed, n.asked, n.sum = false, false, n.earlyStop, false, 0, 0, 0
 	n.afterDone = 0
-	if n.before != nil {
+	again := n.before != nil || n.stage.Stats().Runs > 1 // a run may have ended before its OnInit
+	if again {
 		n.accumulating = n.earlyMode || n.o.Accumulating && n.o.Kind.source()
 	}
-	if n.earlyMode = false; n.accumulating && (n.before != nil || w.ending) { // else the director does it
+	if n.earlyMode = false; n.accumulating && (again || w.ending) { // else the director does it
 		w.sched.Go(n.name+" forwards", func() {
 			w.sleep(n.name+" forwards", 20)
 			n.forward(n.name + " forwards")
@@ -156,10 +157,10 @@ func (n *node) lives() {
 	}
 	g := w.groups[n.o.Group]
 	runs := g.stage.Stats().Runs
-	again := runs == n.keptIn
+	sameRun := runs == n.keptIn
 	n.keptIn = runs
 	if n.before != nil {
-		n.restarted(g, again)
+		n.restarted(g, sameRun)
 	}
 }
 
