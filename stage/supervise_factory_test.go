@@ -133,3 +133,30 @@ func TestSupervisorAddFuncInASupervisorThatRunsAgain(t *testing.T) {
 		closed(t, outer)
 	})
 }
+
+// A stage that a factory made fails, and the supervisor of the factory with it: what that makes when it is started again has taken
+// the stage's place, and a consumer outside that waits for it is let go (V7).
+func TestSupervisorAddFuncInASupervisorThatGivesUp(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var made []*stage.Producer[int]
+		inner := stage.NewSupervisor(quiet, stage.MaxRestarts(0, time.Second))
+		inner.AddFunc(func() stage.Stage {
+			made = append(made, silent(stage.Name("made")))
+			return made[len(made)-1]
+		})
+		sup := stage.NewSupervisor(quiet, stage.OneForOne, stage.Backoff(time.Second, time.Second))
+		sup.Add(inner)
+		run := start(t.Context(), sup)
+		outside := newSink(0, stage.Name("outside"))
+		outside.SubscribeTo(made[0], stage.Cancel(stage.CancelTemporary))
+		other := start(t.Context(), stage.NewPipeline(outside))
+		made[0].Abort(errBoom)
+		synctest.Wait()
+		require.Len(t, outside.Stats().Upstreams, 1, "it is not known yet")
+		time.Sleep(time.Minute)
+		require.Len(t, made, 2)
+		require.NoError(t, other.wait(t), "it has nobody to wait for (R3)")
+		abortAll(t, run)
+		closed(t, sup)
+	})
+}

@@ -58,17 +58,18 @@ func drawOrder(seed uint64) order {
 // cast is who plays it.
 type cast struct {
 	order
-	source, other, last *stage.Producer[int]
-	around              stage.Stage // the sink's pipeline or supervisor; nil for none
-	root                stage.Stage
+	source, last *stage.Producer[int]
+	around       stage.Stage // the sink's pipeline or supervisor; nil for none
+	root         stage.Stage
 
 	mu    sync.Mutex
-	sink  *sink               // guarded by mu: the last one made
-	all   []stage.Stage       // guarded by mu: with those that factories have made
-	fails map[string]int      // guarded by mu: so many OnInits fail
-	brief int                 // guarded by mu: so many of the sink's return ErrDone
-	sub   *stage.Subscription // guarded by mu: the sink's last one; nil before
-	back  time.Time           // guarded by mu: when the sink began last
+	sink  *sink                // guarded by mu: the last one made
+	other *stage.Producer[int] // guarded by mu: the same
+	all   []stage.Stage        // guarded by mu: with those that factories have made
+	fails map[string]int       // guarded by mu: so many OnInits fail
+	brief int                  // guarded by mu: so many of the sink's return ErrDone
+	sub   *stage.Subscription  // guarded by mu: the sink's last one; nil before
+	back  time.Time            // guarded by mu: when the sink began last
 }
 
 func newCast(o order) *cast {
@@ -93,9 +94,12 @@ func newCast(o order) *cast {
 }
 
 func (c *cast) newOther() stage.Stage {
-	c.other = silent(stage.Name("other"), stage.KeepRunning(), stage.OnInit(c.begins("other")))
-	c.all = append(c.all, c.other)
-	return c.other
+	p := silent(stage.Name("other"), stage.KeepRunning(), stage.OnInit(c.begins("other")))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.other = p
+	c.all = append(c.all, p)
+	return p
 }
 
 func (c *cast) newSink() stage.Stage {
@@ -172,6 +176,12 @@ func (c *cast) theSink() *sink {
 	return c.sink
 }
 
+func (c *cast) theOther() *stage.Producer[int] {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.other
+}
+
 func (c *cast) tellSink(fn func() error) {
 	_ = c.theSink().Tell(func(context.Context) error { return fn() }) // it may have ended
 }
@@ -191,9 +201,9 @@ var acts = []struct {
 	{"the source fails in a second", func(c *cast) {
 		_ = c.source.Tell(func(context.Context) ([]int, error) { time.Sleep(time.Second); return nil, errBoom })
 	}},
-	{"the other fails", func(c *cast) { c.other.Abort(errBoom) }},
+	{"the other fails", func(c *cast) { c.theOther().Abort(errBoom) }},
 	{"the other is done", func(c *cast) {
-		_ = c.other.Tell(func(context.Context) ([]int, error) { return nil, stage.ErrDone })
+		_ = c.theOther().Tell(func(context.Context) ([]int, error) { return nil, stage.ErrDone })
 	}},
 	{"the sink fails", func(c *cast) { c.theSink().Abort(errBoom) }},
 	{sinkShut, func(c *cast) { c.theSink().Abort(nil) }},

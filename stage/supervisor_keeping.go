@@ -82,7 +82,7 @@ func (h *handle) mayComeBack(seenFrom *tenure) bool {
 // comesBackLocked reports whether the stage has ended and a supervisor will run it again, seen from a stage of that
 // tenure: what is restarted together with that one does not count. The caller holds mu.
 func (h *handle) comesBackLocked(seenFrom *tenure) bool {
-	if h.run != nil || h.ended == nil {
+	if h.run != nil || h.ended == nil || h.replaced {
 		return false
 	}
 	t := h.tenure.comesBack(h.ended)
@@ -97,6 +97,7 @@ func (h *handle) forsaken(replaced bool) {
 		h.mu.Unlock()
 		return
 	}
+	h.replaced = h.replaced || replaced
 	waited := h.returning.Swap(false)
 	h.mu.Unlock()
 	if h.waiters != nil {
