@@ -37,11 +37,11 @@ type child[In any] struct {
 	goroutine atomic.Uint64 // the goroutine that does what the user gave, as goid tells it; 0 for none
 
 	// written by the stage goroutine under children.mu
-	restarts   int32
+	restarts   int
 	restarting bool // waits for its next attempt
 
 	stuck   bool          // it was abandoned; written before settled is closed, read after it
-	place   int           // in children.all; guarded by children.mu
+	place   int32         // in children.all; guarded by children.mu. Memory ends before it does
 	settled chan struct{} // guarded by children.mu; made by who waits, closed when it has ended for good and is accounted for
 }
 

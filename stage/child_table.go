@@ -26,7 +26,7 @@ func (t *childTable[In]) add(c *child[In]) {
 	if len(t.places) == cap(t.places) && t.live <= len(t.places)/2 {
 		t.close()
 	}
-	c.place = len(t.places)
+	c.place = int32(len(t.places))
 	t.places = append(t.places, childPlace[In]{c.id, c})
 	t.live++
 }
@@ -35,7 +35,7 @@ func (t *childTable[In]) add(c *child[In]) {
 func (t *childTable[In]) close() {
 	n := 0
 	for c := range t.all {
-		c.place = n
+		c.place = int32(n)
 		t.places[n] = childPlace[In]{c.id, c}
 		n++
 	}

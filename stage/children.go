@@ -204,14 +204,14 @@ func (k *children[In]) restart(c *child[In], err error) {
 	}
 	k.mark(c, true)
 	if k.policy.pause.first > 0 {
-		go k.pause(c, k.join("pause"), k.policy.backoff(int(c.restarts), hop.Draw(k.context()))) // ends with the pause, or with c.ctx
+		go k.pause(c, k.join("pause"), k.policy.backoff(c.restarts, hop.Draw(k.context()))) // ends with the pause, or with c.ctx
 		return
 	}
 	k.post(message[In]{kind: msgChild, arg: c}) // what is in the mailbox comes first
 }
 
 // attempts is how often it was started.
-func (c *child[In]) attempts() int { return int(c.restarts) + 1 }
+func (c *child[In]) attempts() int { return c.restarts + 1 }
 
 // mark says that a child waits for its next attempt, or does no longer.
 func (k *children[In]) mark(c *child[In], restarting bool) {
@@ -342,7 +342,7 @@ func (k *children[In]) list() []ChildInfo[In] {
 	defer k.mu.Unlock()
 	list := make([]ChildInfo[In], 0, k.all.live)
 	for c := range k.all.all {
-		list = append(list, ChildInfo[In]{ID: c.id, Event: c.event, Started: c.began, Restarts: int(c.restarts), Restarting: c.restarting})
+		list = append(list, ChildInfo[In]{ID: c.id, Event: c.event, Started: c.began, Restarts: c.restarts, Restarting: c.restarting})
 	}
 	return list
 }
