@@ -69,7 +69,10 @@ func (c *childContext) now() context.Context {
 	if made := c.made.Load(); made != nil {
 		return made
 	}
-	if c.ended.Load() {
+	c.mu.Lock()
+	ended := c.ended.Load()
+	c.mu.Unlock() // behind end, if that has found that the run has not ended
+	if ended {
 		return c.whole()
 	}
 	return c.run
@@ -79,7 +82,14 @@ func (c *childContext) now() context.Context {
 
 func (c *childContext) Deadline() (time.Time, bool) { return c.run.Deadline() }
 func (c *childContext) Done() <-chan struct{}       { return c.whole().Done() }
-func (c *childContext) Err() error                  { return c.now().Err() }
+
+// Err costs no lock as long as nothing has ended: each child's is asked twice.
+func (c *childContext) Err() error {
+	if c.made.Load() == nil && !c.ended.Load() && c.run.Err() == nil {
+		return nil
+	}
+	return c.now().Err()
+}
 
 // Value goes by the whole context once that is there: the standard library finds the cause of an end by it.
 func (c *childContext) Value(key any) any {
