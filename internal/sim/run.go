@@ -87,7 +87,14 @@ func (w *world) finish() bool {
 		w.calm = true
 	}
 	w.end()
-	if !w.wait(time.Minute) {
+	ended := w.wait(time.Minute)
+	if !ended && w.waitsForAPart() {
+		w.trace.add("director", "stops who waits for a part of a pipeline")
+		w.disturbed = true
+		w.stop()
+		ended = w.wait(time.Minute)
+	}
+	if !ended {
 		w.violate("the runs do not end: %v; %v", w.classify(), w.leftovers())
 		w.giveUp()
 		return false

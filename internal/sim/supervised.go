@@ -259,6 +259,36 @@ func (w *world) rerun() bool {
 	return false
 }
 
+// waitsForAPart reports whether a stage waits for one that has ended alone, as a part of a pipeline that goes on: that runs
+// again when the pipeline does, and the pipeline may wait for the one that waits (V7).
+func (w *world) waitsForAPart() bool {
+	if w.o.Layout != Supervised {
+		return false
+	}
+	for _, n := range w.nodes {
+		for _, up := range n.stage.Stats().Upstreams {
+			if up.Waiting && w.endedAlone(up.Producer) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (w *world) endedAlone(name string) bool {
+	for _, n := range w.nodes {
+		if n.name != name || n.stage.Stats().Running {
+			continue
+		}
+		for g := n.o.Group; g >= 0; g = w.groups[g].o.Parent {
+			if w.groups[g].o.Pipeline && w.groups[g].stage.Stats().Running {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // inside reports whether any callback is in progress.
 func (w *world) inside() bool {
 	for _, n := range w.nodes {
