@@ -38,10 +38,10 @@ func (t *tenure) comesBack(e *ending) *tenure {
 			}
 			return nil
 		}
-		fails := past.completed && !e.clean && t.keeping.mode != RestartTemporary // it was stopped, and ends by e (V10)
-		if !fails {
+		// It depends on who keeps the supervisor; one that was stopped while this member failed ends by e (V10).
+		if failing := past.completed && !e.clean && t.keeping.mode != RestartTemporary; !failing {
 			e = past
-		} // it depends on who keeps the supervisor
+		}
 	}
 	return nil
 }
