@@ -86,6 +86,7 @@ func TestSetDemandAtAnyMoment(t *testing.T) {
 				if sub.SetDemand(max, random.IntN(max)) != nil {
 					break
 				}
+				synctest.Wait() // else what was finished is read before what was asked since
 				s := p.Stats()
 				if len(s.Downstreams) > 0 {
 					d := s.Downstreams[0]
