@@ -220,7 +220,8 @@
 // and its subscriptions made again. What it had not begun comes back from its producers: a crash loses the batch in
 // hand. A consumer outside that is to outlive a restart of its producer subscribes with [CancelTemporary], and gets
 // its subscription back. A part of a pipeline that ends alone, while the rest goes on, comes back with the pipeline only:
-// no other part of that may depend on a stage outside which waits for it. When more restarts are needed than [MaxRestarts] allows, the supervisor fails.
+// no other part of that may depend on a stage outside which waits for it. When more restarts are needed than
+// [MaxRestarts] allows, the supervisor fails.
 //
 // # Completion
 //

@@ -76,9 +76,7 @@ func TestSupervisorOfAConsumerThatEndsBehindItsSubscription(t *testing.T) {
 				run := start(t.Context(), sup)
 				test.end(t, sink.Consumer, sub)
 				time.Sleep(time.Minute)
-				require.True(t, source.Stats().Running, "%v", source.Stats().Err)
-				require.Equal(t, 2, sink.Stats().Runs)
-				require.True(t, sink.Stats().Running)
+				hasItsConsumerBack(t, source, sink)
 				abortAll(t, run)
 				closed(t, sup)
 			})
@@ -103,9 +101,7 @@ func TestSupervisorOfAConsumerThatIsRefusedOnce(t *testing.T) {
 		sup.Add(sink)
 		run := start(t.Context(), sup)
 		time.Sleep(time.Minute)
-		require.True(t, source.Stats().Running, "%v", source.Stats().Err)
-		require.Equal(t, 2, sink.Stats().Runs)
-		require.True(t, sink.Stats().Running)
+		hasItsConsumerBack(t, source, sink)
 		abortAll(t, run)
 		closed(t, sup)
 	})
@@ -153,9 +149,7 @@ func TestSupervisorOfAConsumerThatCompletesAndComesBack(t *testing.T) {
 		fail(t, other.Consumer)
 		time.Sleep(time.Minute)
 		require.Equal(t, 2, source.Stats().Runs)
-		require.True(t, source.Stats().Running, "%v", source.Stats().Err)
-		require.Equal(t, 2, sink.Stats().Runs)
-		require.True(t, sink.Stats().Running)
+		hasItsConsumerBack(t, source, sink)
 		abortAll(t, run)
 		closed(t, outer)
 	})
@@ -230,4 +224,12 @@ func TestOneOfTwoThatWaitGoes(t *testing.T) {
 			})
 		}
 	}
+}
+
+// hasItsConsumerBack checks that a source has not ended, and that its consumer is in its second run.
+func hasItsConsumerBack(t *testing.T, source *stage.Producer[int], sink *sink) {
+	t.Helper()
+	require.True(t, source.Stats().Running, "%v", source.Stats().Err)
+	require.Equal(t, 2, sink.Stats().Runs)
+	require.True(t, sink.Stats().Running)
 }

@@ -69,6 +69,16 @@ func (t *tenure) within(k *keeping) bool {
 	return false
 }
 
+// in returns the tenure of a member of r that t is, or lies in; nil if there is none.
+func (t *tenure) in(r *supervision) *tenure {
+	for ; t != nil; t = t.outer {
+		if t.keeping.of == r {
+			return t
+		}
+	}
+	return nil
+}
+
 // mayComeBack is comesBackLocked for a stage of which a run has ended, or is just ending: then it is not known yet.
 func (h *handle) mayComeBack(seenFrom *tenure) bool {
 	h.mu.Lock()

@@ -214,13 +214,10 @@ func (r *supervision) unrestarted(i int) {
 // describe says where an end began.
 func (r *supervision) describe(i int, e *ending) memberEnd {
 	end := memberEnd{clean: e.clean, caused: -1, cause: e.reason}
-	for t := e.root; t != nil; t = t.outer {
-		if t.keeping.of == r {
-			end.cause = e.root
-			if t == e.root { // else a supervisor in it may have mended it
-				end.caused = t.keeping.index
-			}
-			break
+	if t := e.root.in(r); t != nil {
+		end.cause = e.root
+		if t == e.root { // else a supervisor in it may have mended it
+			end.caused = t.keeping.index
 		}
 	}
 	if e.clean {
@@ -249,10 +246,8 @@ func (r *supervision) giveUp(i int, e *ending) {
 			ErrIntensity, r.policy.max, r.policy.within, r.members[i].stage.Name())
 	}
 	end := &ending{reason: &Error{Stage: r.name(), Err: err}, root: r.parent.tenure}
-	for t := e.root; t != nil && r.parent.tenure != nil; t = t.outer {
-		if t.keeping.of == r { // who outside fell by the same failure counts as one with this
-			end.root = e.root
-		}
+	if r.parent.tenure != nil && e.root.in(r) != nil { // who outside fell by the same failure counts as one with this
+		end.root = e.root
 	}
 	r.mu.Lock()
 	if r.failure == nil {
