@@ -202,7 +202,7 @@ func does(s Stats) string {
 func whatIsStuck(stuck []Stuck) string {
 	var parts []string
 	for i, s := range stuck {
-		if i == maxStuckShown {
+		if i == maxShown {
 			parts = append(parts, fmt.Sprintf("%d more", len(stuck)-i))
 			break
 		}
