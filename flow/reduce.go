@@ -39,7 +39,7 @@ func folding[T, A any](g Windows[T], op string, fresh func() A, step func(w *wor
 	g.flow = g.flow.kept()
 	f := g.flow
 	if err := g.spec.Validate(); err != nil {
-		f.layer = f.layer.fault(fmt.Errorf("%w: %w", stage.ErrInvalidOption, err))
+		f.layer = f.layer.fault(fmt.Errorf("%w: %s: %w", stage.ErrInvalidOption, g.call(), err))
 	}
 	return Reduction[A]{
 		layer: f.layer.with(op, traits{keeps: true}),
