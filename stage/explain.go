@@ -8,9 +8,10 @@ import (
 )
 
 // Explain says in words, a few lines for each stage, what it does or waits for and since when, where events wait,
-// and who has open demand: the answer to why nothing moves. The last line names the stages that no other one of
-// them keeps waiting, and says of one that is waited for and was not given; where there are none, stages wait for each other. Stats of a pipeline stand for its members; stages that run by themselves are given one by
-// one.
+// and who has open demand: the answer to why nothing moves. The last line names the stages that it is up to: others
+// wait for them, and they wait for no other stage. One that is waited for and was not given is marked so. If there
+// are none, the last line names those that wait for each other. Stats of a pipeline stand for its members; stages that
+// run by themselves are given one by one. Explain does not block.
 //
 //	fmt.Println(stage.Explain(pipeline.Stats()))
 //

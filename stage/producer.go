@@ -200,7 +200,8 @@ func (p *Producer[Out]) DispatchWith(make DispatcherFactory[Out], opts ...Dispat
 func (p *Producer[Out]) Accumulate() error { return p.setMode("Accumulate", modeAccumulate) }
 
 // Forward ends accumulating: what was kept back is replayed, in order. On a producer that does not
-// accumulate it does nothing. Stop does it too.
+// accumulate it does nothing. Stop does it too. It does not wait for the replay, and returns as
+// [Producer.Accumulate] does. Safe for concurrent use, and in callbacks.
 func (p *Producer[Out]) Forward() error { return p.setMode("Forward", modeForward) }
 
 func (p *Producer[Out]) setMode(what string, mode int64) error {
