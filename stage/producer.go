@@ -163,8 +163,8 @@ func (p *Producer[Out]) TellAfter(fn func(context.Context) ([]Out, error)) error
 }
 
 // Wake says to a producer made with [Retry], or a [Poll], that there may be events now: its
-// callback is called with all the demand that is open. It never blocks; wakes that come together
-// count once. It returns [ErrNotRunning] or [ErrEnded] when the stage does not run, and
+// callback is called with all the demand that is open, behind what was told before ([Producer.Tell]). It
+// never blocks; wakes that come together count once. It returns [ErrNotRunning] or [ErrEnded] when the stage does not run, and
 // [ErrInvalidOption] for a producer without Retry.
 func (p *Producer[Out]) Wake() error {
 	if !p.self().made() {
