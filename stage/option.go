@@ -124,7 +124,8 @@ func Name(name string) CommonOption {
 
 // OnInit is called on the stage's goroutine at the beginning of each run, before anything else
 // of the stage: here its state is made anew. An error ends the run before any event, and with it
-// the pipeline. By default there is nothing to do.
+// the pipeline, whose Run returns it; one that wraps [ErrShutdown] is no failure, but a clean end. With
+// [ErrDone] this stage alone ends, normally. By default there is nothing to do.
 func OnInit(fn func(ctx context.Context) error) Option {
 	return anyOption(func(c *config) {
 		if fn == nil {
