@@ -175,6 +175,9 @@ func does(s Stats) string {
 		}
 		return "waits for what it holds"
 	case StateOwing:
+		if s.Kind == kindProducerConsumer {
+			return "holds demand back in OnDemand, waits for Wake"
+		}
 		return fmt.Sprintf("owes %d events, waits for Do, Tell or Wake", s.Output.Owed)
 	case StatePaused:
 		return "has found nothing, pauses"
