@@ -127,8 +127,8 @@ func (e *PanicError) Error() string {
 	return fmt.Sprintf("panic in %s: %v", e.Callback, e.Value)
 }
 
-// raisedAt returns the file and line that called panic or Goexit, or did what made the runtime panic: of the first
-// function below these that is not the runtime's. "" if the stack, whose form Go does not promise, does not say.
+// raisedAt returns the file and line that called panic or Goexit, or did what made the runtime panic: that of the function
+// below these, as the runtime shows none of its own. "" if the stack, whose form Go does not promise, does not say.
 func raisedAt(stack []byte) string {
 	below := false
 	lines := strings.Split(string(stack), "\n")
@@ -136,7 +136,7 @@ func raisedAt(stack []byte) string {
 		switch {
 		case strings.HasPrefix(line, "panic("), strings.HasPrefix(line, "runtime.Goexit("):
 			below = true
-		case below && !strings.HasPrefix(line, "\t") && !strings.HasPrefix(line, "runtime."):
+		case below && !strings.HasPrefix(line, "\t"):
 			place, _, _ := strings.Cut(strings.TrimSpace(lines[i+1]), " ")
 			return filepath.Base(place)
 		}
