@@ -46,7 +46,7 @@ type outlet[Out any] struct {
 	faulted      bool        // a fault of the dispatcher's has been logged
 	discarding   bool        // an episode of discarding has been logged
 	toldAll      bool        // every subscriber has been told that this is all
-	woken        atomic.Bool // a wake is on its way; written by any goroutine
+	woken        atomic.Bool // a wake is on its way, behind all that was told; written by any goroutine
 }
 
 // sending is the part of an outlet that a stage which only consumes does without: nil there.
