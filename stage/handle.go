@@ -184,7 +184,16 @@ func (h *handle) showStuck(s Stats) Stats {
 // members makes a handle a member of its own run.
 func (h *handle) members() []*handle { return []*handle{h} }
 
-func (h *handle) open(ctx context.Context, s *scope) (controller, error) {
+func (h *handle) open(ctx context.Context, s *scope) error {
+	run, err := h.begin(ctx, s)
+	if err == nil {
+		s.joins(run)
+	}
+	return err
+}
+
+// begin makes a run, whose mailbox is open.
+func (h *handle) begin(ctx context.Context, s *scope) (controller, error) {
 	if h.newRun == nil {
 		return nil, fmt.Errorf("%w: one that no constructor made, as NewProducer", ErrInvalidStage)
 	}
