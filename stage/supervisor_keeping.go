@@ -204,7 +204,7 @@ func (r *run[In, Out]) part() {
 		return
 	}
 	r.h.expectNoMore(func(src *handle) bool {
-		return slices.ContainsFunc(r.ups, func(e *edge[In]) bool { return e.waits && e.producer == src })
+		return slices.ContainsFunc(r.ups, func(e *edge[In]) bool { return e.producer == src })
 	})
 }
 
