@@ -162,3 +162,53 @@ func TestSupervisorGivesUpBetweenTwoStarts(t *testing.T) {
 		closed(t, sup)
 	})
 }
+
+// A factory of a group fails: those that have been opened before it are not begun, only to be stopped.
+func TestSupervisorOfAGroupThatCannotBeOpened(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var d diary
+		calls := 0
+		sup := stage.NewSupervisor(quiet, stage.OneForAll)
+		a := d.idler("a")
+		sup.Add(a)
+		sup.AddFunc(func() stage.Stage {
+			if calls++; calls == 2 {
+				panic(errBoom)
+			}
+			return d.idler("f")
+		})
+		sup.Add(d.idler("z"))
+		run := start(t.Context(), sup)
+		fail(t, a)
+		require.Equal(t, "+a +f +z -a -z -f +a +f +z", d.take())
+		abortAll(t, run)
+		closed(t, sup)
+	})
+}
+
+// A supervisor fails to start, as it is started again within a group, and is shut down before it has ended: those behind it, which
+// were not begun, are started without it.
+func TestSupervisorOfAGroupThatFailsToStartAndIsShutDown(t *testing.T) {
+	for _, strategy := range []stage.Strategy{stage.RestForOne, stage.OneForAll} {
+		bubble(t, func(t *testing.T) {
+			slow := silent(stage.Name("slow"), stage.OnTerminate(func(error) { time.Sleep(time.Second) }))
+			inner := stage.NewSupervisor(quiet, stage.MaxRestarts(0, time.Second))
+			inner.Add(stage.NewPipeline(slow, silent(stage.Name("bad"), initFails(2, errBoom))))
+			behind := silent(stage.Name("behind"))
+			sup := stage.NewSupervisor(quiet, strategy)
+			sup.Add(inner)
+			sup.Add(behind)
+			run := start(t.Context(), sup)
+			slow.Abort(errBoom)
+			time.Sleep(1500 * time.Millisecond)
+			require.Equal(t, 2, slow.Stats().Runs)
+			require.Equal(t, stage.StateCallback, slow.Stats().State.Kind, "it ends again")
+			inner.Abort(nil)
+			time.Sleep(time.Minute)
+			require.Equal(t, 2, slow.Stats().Runs)
+			require.True(t, behind.Stats().Running)
+			abortAll(t, run)
+			closed(t, sup)
+		})
+	}
+}
