@@ -40,7 +40,6 @@ type handle struct {
 	begins, ends atomic.Int64 // runs that have begun, and ended; written under mu
 	returning    atomic.Bool  // it has ended, and a supervisor will run it again; written under mu
 	completed    bool         // guarded by mu: the last run ended by completion
-	replaced     bool         // guarded by mu: since then a factory has made another stage in its place
 
 	stuck stuckCalls // what was abandoned
 
@@ -217,7 +216,7 @@ func (h *handle) begin(ctx context.Context, s *scope) (controller, error) {
 	}
 	h.runs++
 	h.begins.Add(1)
-	h.completed, h.replaced, h.ended, h.partOf = false, false, nil, s.id()
+	h.completed, h.ended, h.partOf = false, nil, s.id()
 	if h.last != nil {
 		last, sum := *h.last, Earlier{}
 		h.stuck.show(&last)
