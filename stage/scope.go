@@ -120,7 +120,7 @@ func (s *scope) initialize(turn func()) *ending {
 		e := c.initialize(turn)
 		turn()
 		if e != nil { // a shutdown stays clean
-			s.abort(&ending{reason: e.reason, clean: e.clean})
+			s.abort(e)
 			return e
 		}
 	}

@@ -212,3 +212,36 @@ func TestSupervisorOfAGroupThatFailsToStartAndIsShutDown(t *testing.T) {
 		})
 	}
 }
+
+// A pipeline fails in OnInit as it is started again, when consumers that waited for two of its stages have subscribed already: that is
+// one failure, of the pipeline within and of the whole (V4).
+func TestSupervisorOfAPipelineThatFailsToStartUnderItsConsumers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		calls := 0
+		first, slow := silent(stage.Name("first")), silent(stage.Name("slow"), stage.OnTerminate(func(error) { time.Sleep(time.Second) }))
+		bad := silent(stage.Name("bad"), stage.OnInit(func(context.Context) error {
+			if calls++; calls != 2 {
+				return nil
+			}
+			time.Sleep(time.Second)
+			return errBoom
+		}))
+		one, two := newSink(0, stage.Name("one")), newSink(0, stage.Name("two"))
+		one.SubscribeTo(slow, stage.Cancel(stage.CancelTransient))
+		two.SubscribeTo(first, stage.Cancel(stage.CancelTransient))
+		pipeline := stage.NewPipeline(first, stage.NewPipeline(slow, bad))
+		sup := stage.NewSupervisor(quiet, stage.OneForOne, stage.MaxRestarts(2, time.Hour))
+		sup.Add(pipeline, stage.Restart(stage.RestartPermanent))
+		sup.Add(one)
+		sup.Add(two)
+		run := start(t.Context(), sup)
+		pipeline.Abort(nil)
+		time.Sleep(time.Minute)
+		require.True(t, run.running(), "%v", run.Stats().Err)
+		require.Equal(t, 3, calls)
+		hasItsConsumerBack(t, first, two)
+		hasItsConsumerBack(t, slow, one)
+		abortAll(t, run)
+		closed(t, sup)
+	})
+}
