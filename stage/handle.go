@@ -40,7 +40,6 @@ type handle struct {
 	begins, ends atomic.Int64 // runs that have begun, and ended; written under mu
 	returning    atomic.Bool  // it has ended, and a supervisor will run it again; written under mu
 	completed    bool         // guarded by mu: the last run ended by completion
-	replaced     bool         // guarded by mu: since then a factory has made another stage in its place
 
 	stuck stuckCalls // what was abandoned
 
@@ -184,7 +183,16 @@ func (h *handle) showStuck(s Stats) Stats {
 // members makes a handle a member of its own run.
 func (h *handle) members() []*handle { return []*handle{h} }
 
-func (h *handle) open(ctx context.Context, s *scope) (controller, error) {
+func (h *handle) open(ctx context.Context, s *scope) error {
+	run, err := h.begin(ctx, s)
+	if err == nil {
+		s.joins(run)
+	}
+	return err
+}
+
+// begin makes a run, whose mailbox is open.
+func (h *handle) begin(ctx context.Context, s *scope) (controller, error) {
 	if h.newRun == nil {
 		return nil, fmt.Errorf("%w: one that no constructor made, as NewProducer", ErrInvalidStage)
 	}
@@ -208,7 +216,7 @@ func (h *handle) open(ctx context.Context, s *scope) (controller, error) {
 	}
 	h.runs++
 	h.begins.Add(1)
-	h.completed, h.replaced, h.ended, h.partOf = false, false, nil, s.id()
+	h.completed, h.ended, h.partOf = false, nil, s.id()
 	if h.last != nil {
 		last, sum := *h.last, Earlier{}
 		h.stuck.show(&last)

@@ -30,7 +30,7 @@ type intake[In any] struct {
 	hadUpstream   bool               // has had a subscription
 	permanentDone bool               // a permanent subscription has completed
 	inputDone     bool               // OnComplete has been called, or there is none
-	parted        bool               // a declared subscription has ended: its producer may expect the stage for nothing
+	parted        bool               // a subscription has ended: its producer may expect the stage for nothing
 }
 
 // connectDeclared makes the declared subscriptions, or leaves their producers if the stage is done by then.
@@ -227,7 +227,7 @@ func (r *run[In, Out]) accepted(sub *Subscription) {
 		return
 	}
 	e.state, e.again = subActive, false
-	if e.waits { // again: when it was made, the producer may have been in no run of a supervisor
+	if e.waits || r.def.in.declares(e.source) { // again: when it was made, the producer may have been in no run of a supervisor
 		r.h.expectAt(e.producer, r.scope.tenure)
 	}
 	if hook := r.h.conf.onSubscribe; hook != nil {

@@ -120,7 +120,7 @@ func (r *run[In, Out]) vanish(e *edge[In]) {
 func (r *run[In, Out]) forget(e *edge[In]) {
 	e.state = subEnded
 	e.over.Store(true)
-	r.parted = r.parted || e.waits
+	r.parted = true
 	r.answered(e)
 	r.mu.Lock()
 	r.ups = slices.DeleteFunc(r.ups, func(other *edge[In]) bool { return other == e })

@@ -228,18 +228,16 @@ func (p *Pipeline) members() []*handle {
 }
 
 // open makes the pipeline a member of another one.
-func (p *Pipeline) open(ctx context.Context, parent *scope) (controller, error) {
+func (p *Pipeline) open(ctx context.Context, parent *scope) error {
 	if p.fault != nil {
-		return nil, p.fault
+		return p.fault
 	}
 	s := &scope{label: p.name, parent: parent, tenure: parent.tenure, launch: parent.launch, done: make(chan struct{})}
 	if err := p.begin(s); err != nil {
-		return nil, err
+		return err
 	}
-	if err := s.open(ctx, asMembers(p.stages)); err != nil {
-		return nil, err
-	}
-	return s, nil
+	parent.joins(s)
+	return s.open(ctx, asMembers(p.stages))
 }
 
 func asMembers(stages []Stage) []member {

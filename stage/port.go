@@ -3,6 +3,7 @@ package stage
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/go-genstage/genstage/internal/goid"
 	"github.com/go-genstage/genstage/internal/hop"
@@ -175,6 +176,11 @@ func (p *inPort[T]) list() []declaration[T] {
 	p.h.mu.Lock()
 	defer p.h.mu.Unlock()
 	return p.declared[:len(p.declared):len(p.declared)]
+}
+
+// declares reports whether the stage subscribes to src in every run.
+func (p *inPort[T]) declares(src *outPort[T]) bool {
+	return slices.ContainsFunc(p.list(), func(d declaration[T]) bool { return d.source == src })
 }
 
 // declaration is one SubscribeTo.

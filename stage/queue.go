@@ -276,7 +276,7 @@ func (q *Queue[T]) members() []*handle { return q.p.members() }
 
 func (q *Queue[T]) showStuck(s Stats) Stats { return q.p.showStuck(s) }
 
-func (q *Queue[T]) open(ctx context.Context, s *scope) (controller, error) { return q.p.open(ctx, s) }
+func (q *Queue[T]) open(ctx context.Context, s *scope) error { return q.p.open(ctx, s) }
 
 func (q *Queue[T]) request() Request[T] { return Request[T]{} }
 

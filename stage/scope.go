@@ -75,8 +75,7 @@ func (s *scope) open(ctx context.Context, ms []member) error {
 	s.left = 1 + len(ms)
 	s.mu.Unlock()
 	for i, m := range ms {
-		c, err := m.open(ctx, s)
-		if err != nil {
+		if err := m.open(ctx, s); err != nil {
 			s.abort(&ending{reason: err})
 			for range len(ms) - i + 1 { // those that will never run, and the opening
 				s.ended(&ending{clean: true}, false)
@@ -84,25 +83,30 @@ func (s *scope) open(ctx context.Context, ms []member) error {
 			<-s.done
 			return err
 		}
-		s.mu.Lock()
-		s.runs = append(s.runs, c)
-		e, stopped := s.aborted, s.stopped
-		if e == nil {
-			e = s.failure
-		}
-		s.mu.Unlock()
-		if e != nil { // it came while the members were opening
-			c.abort(e)
-		}
-		if stopped != nil {
-			c.stop(stopped)
-		}
 	}
 	s.mu.Lock()
 	s.opened = true
 	s.mu.Unlock()
 	s.ended(&ending{clean: true}, false) // the opening
 	return nil
+}
+
+// joins makes c one of the runs, which hear of what ends them all. A member that has members joins before those open: it may take
+// long.
+func (s *scope) joins(c controller) {
+	s.mu.Lock()
+	s.runs = append(s.runs, c)
+	e, stopped := s.aborted, s.stopped
+	if e == nil {
+		e = s.failure
+	}
+	s.mu.Unlock()
+	if e != nil { // it came while the members were opening
+		c.abort(e)
+	}
+	if stopped != nil {
+		c.stop(stopped)
+	}
 }
 
 func (s *scope) members() []controller {
@@ -116,7 +120,7 @@ func (s *scope) initialize(turn func()) *ending {
 		e := c.initialize(turn)
 		turn()
 		if e != nil { // a shutdown stays clean
-			s.abort(&ending{reason: e.reason, clean: e.clean})
+			s.abort(e)
 			return e
 		}
 	}

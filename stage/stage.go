@@ -39,7 +39,7 @@ func realOf(s Stage) (real Stage) {
 
 // member is what the launcher needs of a stage (scope.go).
 type member interface {
-	open(ctx context.Context, s *scope) (controller, error)
+	open(ctx context.Context, s *scope) error // begins a run, which joins s
 	members() []*handle
 	showStuck(Stats) Stats // of a run that has ended: with what is stuck in it now
 }

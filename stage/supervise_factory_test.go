@@ -134,28 +134,33 @@ func TestSupervisorAddFuncInASupervisorThatRunsAgain(t *testing.T) {
 	})
 }
 
-// A stage that a factory made fails, and the supervisor of the factory with it: what that makes when it is started again has taken
-// the stage's place, and a consumer outside that waits for it is let go (V7).
+// A stage that a factory made fails, and the supervisor of the factory with it: what that makes when it is started again will take
+// the stage's place. A consumer outside that subscribes to the stage is let go, whether it hears before or behind that supervisor (V7).
 func TestSupervisorAddFuncInASupervisorThatGivesUp(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		var made []*stage.Producer[int]
-		inner := stage.NewSupervisor(quiet, stage.MaxRestarts(0, time.Second))
-		inner.AddFunc(func() stage.Stage {
-			made = append(made, silent(stage.Name("made")))
-			return made[len(made)-1]
+	for _, busy := range []time.Duration{0, time.Second} {
+		bubble(t, func(t *testing.T) {
+			var made []*stage.Producer[int]
+			inner := stage.NewSupervisor(quiet, stage.MaxRestarts(0, time.Second))
+			inner.AddFunc(func() stage.Stage {
+				made = append(made, silent(stage.Name("made")))
+				return made[len(made)-1]
+			})
+			sup := stage.NewSupervisor(quiet, stage.OneForOne, stage.Backoff(time.Hour, time.Hour))
+			sup.Add(inner)
+			run := start(t.Context(), sup)
+			outside := newSink(0, stage.Name("outside"))
+			outside.SubscribeTo(made[0], stage.Cancel(stage.CancelTemporary))
+			other := start(t.Context(), stage.NewPipeline(outside))
+			require.NoError(t, outside.Tell(func(context.Context) error { time.Sleep(busy); return nil }))
+			synctest.Wait()
+			made[0].Abort(errBoom)
+			time.Sleep(time.Minute)
+			require.False(t, other.running(), "it has nobody to wait for (R3)")
+			require.NoError(t, other.wait(t))
+			time.Sleep(time.Hour)
+			require.Len(t, made, 2)
+			abortAll(t, run)
+			closed(t, sup)
 		})
-		sup := stage.NewSupervisor(quiet, stage.OneForOne, stage.Backoff(time.Second, time.Second))
-		sup.Add(inner)
-		run := start(t.Context(), sup)
-		outside := newSink(0, stage.Name("outside"))
-		outside.SubscribeTo(made[0], stage.Cancel(stage.CancelTemporary))
-		other := start(t.Context(), stage.NewPipeline(outside))
-		made[0].Abort(errBoom)
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		require.Len(t, made, 2)
-		require.NoError(t, other.wait(t), "it has nobody to wait for (R3)")
-		abortAll(t, run)
-		closed(t, sup)
-	})
+	}
 }

@@ -162,3 +162,86 @@ func TestSupervisorGivesUpBetweenTwoStarts(t *testing.T) {
 		closed(t, sup)
 	})
 }
+
+// A factory of a group fails: those that have been opened before it are not begun, only to be stopped.
+func TestSupervisorOfAGroupThatCannotBeOpened(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var d diary
+		calls := 0
+		sup := stage.NewSupervisor(quiet, stage.OneForAll)
+		a := d.idler("a")
+		sup.Add(a)
+		sup.AddFunc(func() stage.Stage {
+			if calls++; calls == 2 {
+				panic(errBoom)
+			}
+			return d.idler("f")
+		})
+		sup.Add(d.idler("z"))
+		run := start(t.Context(), sup)
+		fail(t, a)
+		require.Equal(t, "+a +f +z -a -z -f +a +f +z", d.take())
+		abortAll(t, run)
+		closed(t, sup)
+	})
+}
+
+// A supervisor fails to start, as it is started again within a group, and is shut down before it has ended: those behind it, which
+// were not begun, are started without it.
+func TestSupervisorOfAGroupThatFailsToStartAndIsShutDown(t *testing.T) {
+	for _, strategy := range []stage.Strategy{stage.RestForOne, stage.OneForAll} {
+		bubble(t, func(t *testing.T) {
+			slow := silent(stage.Name("slow"), stage.OnTerminate(func(error) { time.Sleep(time.Second) }))
+			inner := stage.NewSupervisor(quiet, stage.MaxRestarts(0, time.Second))
+			inner.Add(stage.NewPipeline(slow, silent(stage.Name("bad"), initFails(2, errBoom))))
+			behind := silent(stage.Name("behind"))
+			sup := stage.NewSupervisor(quiet, strategy)
+			sup.Add(inner)
+			sup.Add(behind)
+			run := start(t.Context(), sup)
+			slow.Abort(errBoom)
+			time.Sleep(1500 * time.Millisecond)
+			require.Equal(t, 2, slow.Stats().Runs)
+			require.Equal(t, stage.StateCallback, slow.Stats().State.Kind, "it ends again")
+			inner.Abort(nil)
+			time.Sleep(time.Minute)
+			require.Equal(t, 2, slow.Stats().Runs)
+			require.True(t, behind.Stats().Running)
+			abortAll(t, run)
+			closed(t, sup)
+		})
+	}
+}
+
+// A pipeline fails in OnInit as it is started again, when consumers that waited for two of its stages have subscribed already: that is
+// one failure, of the pipeline within and of the whole (V4).
+func TestSupervisorOfAPipelineThatFailsToStartUnderItsConsumers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		calls := 0
+		first, slow := silent(stage.Name("first")), silent(stage.Name("slow"), stage.OnTerminate(func(error) { time.Sleep(time.Second) }))
+		bad := silent(stage.Name("bad"), stage.OnInit(func(context.Context) error {
+			if calls++; calls != 2 {
+				return nil
+			}
+			time.Sleep(time.Second)
+			return errBoom
+		}))
+		one, two := newSink(0, stage.Name("one")), newSink(0, stage.Name("two"))
+		one.SubscribeTo(slow, stage.Cancel(stage.CancelTransient))
+		two.SubscribeTo(first, stage.Cancel(stage.CancelTransient))
+		pipeline := stage.NewPipeline(first, stage.NewPipeline(slow, bad))
+		sup := stage.NewSupervisor(quiet, stage.OneForOne, stage.MaxRestarts(2, time.Hour))
+		sup.Add(pipeline, stage.Restart(stage.RestartPermanent))
+		sup.Add(one)
+		sup.Add(two)
+		run := start(t.Context(), sup)
+		pipeline.Abort(nil)
+		time.Sleep(time.Minute)
+		require.True(t, run.running(), "%v", run.Stats().Err)
+		require.Equal(t, 3, calls)
+		hasItsConsumerBack(t, first, two)
+		hasItsConsumerBack(t, slow, one)
+		abortAll(t, run)
+		closed(t, sup)
+	})
+}

@@ -233,3 +233,60 @@ func hasItsConsumerBack(t *testing.T, source *stage.Producer[int], sink *sink) {
 	require.Equal(t, 2, sink.Stats().Runs)
 	require.True(t, sink.Stats().Running)
 }
+
+// A consumer has replaced a subscription that it declares by one that it makes itself, or cancelled it before: its next run declares
+// it again. It hears late that the producer has failed, and fails by that: the producer, which is restarted long before, waits for it (V8).
+func TestSupervisorOfAConsumerThatHasSubscribedAnew(t *testing.T) {
+	for name, anew := range map[string]func(*sink, *stage.Subscription, *stage.Producer[int]) error{
+		"replaced": func(sink *sink, old *stage.Subscription, source *stage.Producer[int]) error {
+			_, err := sink.Resubscribe(context.Background(), old, nil, source, stage.MaxDemand(7))
+			return err
+		},
+		"cancelled before": func(sink *sink, old *stage.Subscription, source *stage.Producer[int]) error {
+			_ = old.Cancel(nil)
+			synctest.Wait()
+			_, err := sink.Subscribe(context.Background(), source)
+			return err
+		},
+		"twice": func(sink *sink, _ *stage.Subscription, source *stage.Producer[int]) error {
+			second, err := sink.Subscribe(context.Background(), source, stage.AllowDuplicate(), stage.Cancel(stage.CancelTemporary))
+			if err == nil {
+				_ = second.Cancel(nil)
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				var sub *stage.Subscription
+				source, other := silent(stage.Name("source")), newSink(0, stage.Name("other"))
+				sink := newSink(0, stage.Name("sink"), stage.OnSubscribe(func(_ context.Context, s *stage.Subscription) error {
+					if sub == nil && s.Producer() == "source" {
+						sub = s
+					}
+					return nil
+				}))
+				kept := silent(stage.Name("kept"))
+				sink.SubscribeTo(source, stage.Cancel(stage.CancelTransient))
+				sink.SubscribeTo(kept)
+				other.SubscribeTo(source)
+				sup := stage.NewSupervisor(quiet, stage.OneForOne)
+				for _, s := range []stage.Stage{source, kept, other, sink} {
+					sup.Add(s)
+				}
+				run := start(t.Context(), sup)
+				require.NoError(t, anew(sink, sub, source))
+				other.Abort(nil)
+				synctest.Wait()
+				require.NoError(t, sink.Tell(func(context.Context) error { time.Sleep(time.Second); return nil }))
+				synctest.Wait()
+				source.Abort(errBoom)
+				time.Sleep(time.Minute)
+				hasItsConsumerBack(t, source, sink)
+				require.Equal(t, 2, source.Stats().Runs)
+				abortAll(t, run)
+				closed(t, sup)
+			})
+		})
+	}
+}

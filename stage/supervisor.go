@@ -135,9 +135,9 @@ func (s *Supervisor) Add(stage Stage, opts ...MemberOption) {
 // AddFunc adds a member of which each run is of another stage: fresh makes it, wired, before each start, on a
 // goroutine for which the supervisor waits. So the member needs nothing of the stage that was before: not its
 // subscriptions, and not the return of a callback that hangs. A panic of fresh, or a nil stage, is a start that has
-// failed. If fresh does not return it is abandoned when [Grace] is over since Abort, Stop or the end of Run's context: it is
-// named in the error of Run and in [Stats].Stuck, and Run is [ErrStuck] until it has returned; what it makes is not run. In
-// all else it is [Supervisor.Add].
+// failed. If fresh does not return it is abandoned when [Grace] is over since Abort, Stop or the end of Run's context,
+// of the supervisor or of what it is part of: it is named in the error of Run and in [Stats].Stuck, and Run is
+// [ErrStuck] until it has returned; what it makes is not run. In all else it is [Supervisor.Add].
 func (s *Supervisor) AddFunc(fresh func() Stage, opts ...MemberOption) {
 	if !s.made() {
 		return
@@ -316,12 +316,12 @@ func (s *Supervisor) members() []*handle {
 }
 
 // open makes the supervisor a member of a run.
-func (s *Supervisor) open(ctx context.Context, parent *scope) (controller, error) {
+func (s *Supervisor) open(ctx context.Context, parent *scope) error {
 	if !s.made() {
-		return nil, unmade("Run")
+		return unmade("Run")
 	}
 	if s.conf.unsound != nil {
-		return nil, &Error{Stage: s.Name(), Err: s.conf.unsound}
+		return &Error{Stage: s.Name(), Err: s.conf.unsound}
 	}
 	s.mu.Lock()
 	fault := s.fault
@@ -337,7 +337,7 @@ func (s *Supervisor) open(ctx context.Context, parent *scope) (controller, error
 	}
 	if fault != nil {
 		s.mu.Unlock()
-		return nil, fault
+		return fault
 	}
 	s.runs++
 	r := newSupervision(ctx, s, s.specs[:len(s.specs):len(s.specs)], parent)
@@ -346,12 +346,13 @@ func (s *Supervisor) open(ctx context.Context, parent *scope) (controller, error
 	}
 	s.run, s.current = r, r
 	s.mu.Unlock()
+	parent.joins(r)
 	if err := r.open(); err != nil {
 		s.over(r)
 		close(r.done) // Stop may wait for it
-		return nil, err
+		return err
 	}
-	return r, nil
+	return nil
 }
 
 // over forgets the run that has ended.

@@ -2,7 +2,9 @@ package stage_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -131,4 +133,100 @@ func TestRingThroughAFactory(t *testing.T) {
 		require.Equal(t, []string{"sup/AddFunc"}, stuckAt(t, runs[1].wait(t)))
 		abortAll(t, runs[0])
 	})
+}
+
+// The same in a supervisor within something else, which is ended while the factory hangs: as that starts, and as it is started again.
+func TestSupervisorAddFuncHangsWithin(t *testing.T) {
+	const grace = 3 * time.Second
+	supervised := func(s stage.Stage) stage.Stage {
+		sup := stage.NewSupervisor(quiet, stage.OneForOne)
+		sup.Add(s)
+		return sup
+	}
+	piped := func(s stage.Stage) stage.Stage { return stage.NewPipeline(s) }
+	for name, around := range map[string]func(stage.Stage) stage.Stage{
+		"a pipeline":                 piped,
+		"a supervisor":               supervised,
+		"a pipeline in a pipeline":   func(s stage.Stage) stage.Stage { return piped(piped(s)) },
+		"a pipeline in a supervisor": func(s stage.Stage) stage.Stage { return supervised(piped(s)) },
+	} {
+		for end, do := range map[string]func(stage.Stage){
+			"Abort": func(s stage.Stage) { s.Abort(errBoom) },
+			"Stop":  func(s stage.Stage) { _ = s.Stop(context.Background()) },
+		} {
+			for hangs := 1; hangs <= 2; hangs++ {
+				if hangs == 2 && !strings.HasSuffix(name, "supervisor") {
+					continue // nobody starts it again
+				}
+				t.Run(fmt.Sprint(name, ", ", end, ", start ", hangs), func(t *testing.T) {
+					bubble(t, func(t *testing.T) {
+						release, made := make(chan struct{}), []*sink{}
+						sup := stage.NewSupervisor(quiet, stage.MaxRestarts(0, time.Second), stage.Name("sup"), stage.Grace(grace))
+						sup.AddFunc(func() stage.Stage {
+							if made = append(made, newSink(0)); len(made) == hangs {
+								<-release
+							}
+							return made[len(made)-1]
+						})
+						all := around(sup)
+						run := start(t.Context(), all)
+						if hangs == 2 {
+							fail(t, made[0].Consumer)
+						}
+						time.Sleep(time.Minute)
+						require.True(t, run.running())
+						begin := time.Now()
+						do(all)
+						require.Equal(t, []string{"sup/AddFunc"}, stuckAt(t, run.wait(t)))
+						require.Equal(t, grace, time.Since(begin))
+						close(release)
+						synctest.Wait()
+						require.Zero(t, made[hangs-1].Stats().Runs, "what it made late is not run")
+					})
+				})
+			}
+		}
+	}
+}
+
+// A factory that waits for the end of what it is to begin in, or runs it, is told so.
+func TestSupervisorAddFuncOfItsOwnPipeline(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var all *stage.Pipeline
+		sup := stage.NewSupervisor(quiet)
+		sup.AddFunc(func() stage.Stage {
+			require.ErrorIs(t, all.Stop(context.Background()), stage.ErrSelfCall)
+			require.ErrorIs(t, all.Run(context.Background()), stage.ErrSelfCall)
+			return newSink(0)
+		})
+		all = stage.NewPipeline(sup)
+		run := start(t.Context(), all)
+		require.True(t, run.running())
+		abortAll(t, run)
+	})
+}
+
+// What ends a supervisor while a factory is at work, in the first start: what it makes is not begun, and no other is called (V10).
+func TestSupervisorEndsBetweenTwoFactories(t *testing.T) {
+	for end, do := range map[string]func(stage.Stage) error{
+		"Abort": func(s stage.Stage) error { s.Abort(nil); return nil },
+		"Stop":  func(s stage.Stage) error { return s.Stop(context.Background()) },
+	} {
+		t.Run(end, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				source, sink := silent(), newSink(0)
+				sink.SubscribeTo(source)
+				sup := stage.NewSupervisor(quiet)
+				sup.AddFunc(func() stage.Stage { time.Sleep(time.Second); return sink })
+				sup.AddFunc(func() stage.Stage { require.Fail(t, "the second is called"); return nil })
+				sup.Add(source)
+				all := stage.NewPipeline(sup)
+				run := start(t.Context(), all)
+				require.NoError(t, do(all))
+				require.Equal(t, end == "Stop", run.wait(t) == nil)
+				require.Zero(t, source.Stats().Runs)
+				closed(t, all)
+			})
+		})
+	}
 }

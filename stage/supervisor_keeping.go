@@ -92,11 +92,20 @@ func (h *handle) mayComeBack(seenFrom *tenure) bool {
 // comesBackLocked reports whether the stage has ended and a supervisor will run it again, seen from a stage of that
 // tenure: what is restarted together with that one does not count. The caller holds mu.
 func (h *handle) comesBackLocked(seenFrom *tenure) bool {
-	if h.run != nil || h.ended == nil || h.replaced {
+	if h.run != nil || h.ended == nil {
 		return false
 	}
 	t := h.tenure.comesBack(h.ended)
-	return t != nil && !t.keeping.fresh && !seenFrom.within(t.keeping)
+	return t != nil && !h.tenure.madeAnew(t) && !seenFrom.within(t.keeping)
+}
+
+// madeAnew reports whether, in the next run of what outer is a run of, another stage takes the place of t's: a factory makes it, or
+// what it is part of.
+func (t *tenure) madeAnew(outer *tenure) bool {
+	for t != outer && !t.keeping.fresh {
+		t = t.outer
+	}
+	return t.keeping.fresh
 }
 
 // forsaken looks again whether the stage will be run again, and if not, lets go of who waits for that. replaced says
@@ -107,7 +116,6 @@ func (h *handle) forsaken(replaced bool) {
 		h.mu.Unlock()
 		return
 	}
-	h.replaced = h.replaced || replaced
 	waited := h.returning.Swap(false)
 	h.mu.Unlock()
 	if h.waiters != nil {
@@ -204,7 +212,7 @@ func (r *run[In, Out]) part() {
 		return
 	}
 	r.h.expectNoMore(func(src *handle) bool {
-		return slices.ContainsFunc(r.ups, func(e *edge[In]) bool { return e.waits && e.producer == src })
+		return slices.ContainsFunc(r.ups, func(e *edge[In]) bool { return e.producer == src })
 	})
 }
 

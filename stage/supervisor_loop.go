@@ -293,7 +293,7 @@ func (r *supervision) start(list []int) {
 	begun, replaced := r.openAll(list)
 	var up []*scope
 	for n, s := range begun {
-		if _, halted := r.phase(); halted || r.plan.exceeded {
+		if _, halted := r.phase(); halted || r.plan.toStop() >= 0 { // they are to be stopped, as another one could not be opened
 			endAll(begun[n:], endedBy(r.name(), ErrShutdown, r.parent.tenure))
 			break
 		}
@@ -313,13 +313,15 @@ func (r *supervision) start(list []int) {
 	go r.releaseAll(begun, up, replaced, hop.Join(r.ctx, r.name())) // ends when all are connected or have ended; conclude waits for it
 }
 
-// holdBack ends runs that are not to begin as a member has failed to start: they are started along with that again. It is not
-// waited for, since its OnTerminate may wait for one of them.
+// holdBack ends runs that are not to begin as a member has failed to start: they are started along with that again, or without it if
+// it turns out to have been shut down. It is not waited for, since its OnTerminate may wait for one of them.
 func (r *supervision) holdBack(runs []*scope, failed int) {
 	for _, s := range runs {
-		r.members[s.tenure.keeping.index].behind = &r.members[failed]
-		s.tenure.keeping.returning.Store(true)
+		i := s.tenure.keeping.index
+		r.members[i].behind = &r.members[failed]
+		r.plan.members[i].state = memberStopping
 	}
+	r.mark()
 	endAll(runs, endedBy(r.name(), ErrShutdown, r.parent.tenure))
 }
 

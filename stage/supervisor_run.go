@@ -90,10 +90,12 @@ func newSupervision(ctx context.Context, s *Supervisor, specs []memberSpec, pare
 }
 
 // open opens the mailboxes of all members, in order, and begins to supervise. If one refuses, those before it are
-// ended again and nothing has run.
+// ended again and nothing has run. What ends everything meanwhile leaves the rest alone.
 func (r *supervision) open() error {
 	for i := range r.members {
-		if err := r.openMember(i); err != nil {
+		if _, halted := r.phase(); halted {
+			r.plan.members[i].state = memberEnded
+		} else if err := r.openMember(i); err != nil {
 			r.abort(&ending{reason: err})
 			for _, s := range r.runs() {
 				<-s.done
@@ -124,30 +126,38 @@ func (r *supervision) openMember(i int) error {
 		label: stage.Name(), parent: r.parent, keeper: r, launch: r.launchNow(), done: make(chan struct{}),
 		tenure: &tenure{keeping: m.keeping, outer: r.parent.tenure},
 	}
+	r.joins(m, s)
 	err = s.open(r.ctx, []member{stage})
 	if err == nil {
 		m.keeping.returning.Store(false)
 	}
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	m.opening = nil
 	if err != nil {
-		r.mu.Unlock()
+		m.run = nil
 		return err
 	}
-	m.stage, m.run = stage, s
+	m.stage = stage
+	r.plan.started(i, time.Now())
+	return nil
+}
+
+// joins makes s the run of a member, which hears of what ends all of them: also while it opens, as it may have members of its own.
+func (r *supervision) joins(m *keptMember, s *scope) {
+	r.mu.Lock()
+	m.run = s
 	aborted, stopped := r.aborted, r.stopped
 	if aborted == nil {
 		aborted = r.failure
 	}
 	r.mu.Unlock()
-	r.plan.started(i, time.Now())
-	if aborted != nil { // it came while the member was opening
+	if aborted != nil { // it came while a factory made the member
 		s.abort(aborted)
 	}
 	if stopped != nil {
 		s.stop(stopped)
 	}
-	return nil
 }
 
 // launchNow returns the start that a member is part of: the first one, of everything around it, or a restart by r.

@@ -41,7 +41,9 @@ func line(relays int) *work {
 		contestants: []contestant{
 			{"ours", func(j *job) error { return ourLine(j, relays) }},
 			{"loop", func(j *job) error { return loopLine(j, relays) }},
-			{"batch", func(j *job) error { return batchLine(j, relays) }},
+			{"batch", func(j *job) error { return batchLine(j, relays, 2) }},
+			{"batch 1", func(j *job) error { return batchLine(j, relays, 1) }},
+			{"bare", func(j *job) error { return bareLine(j, relays, 2*batchSize) }},
 			{"chan", func(j *job) error { return chanLine(j, relays) }},
 		},
 	}
@@ -72,10 +74,10 @@ func loopLine(j *job, relays int) error {
 	return nil
 }
 
-// batchLine sends fresh slices over channels with room for two: as many events are on their way as our stages
-// ask for.
-func batchLine(j *job, relays int) error {
-	first := make(chan []int, 2)
+// batchLine sends fresh slices over channels with so much room. With room for one, and one in the hand of who
+// receives, as many events are sent and not handled as our stages ask for; with room for two, one batch more.
+func batchLine(j *job, relays, room int) error {
+	first := make(chan []int, room)
 	go func() { // ends with its events
 		defer close(first)
 		for events := j.batch(batchSize); len(events) > 0; events = j.batch(batchSize) {
@@ -84,7 +86,7 @@ func batchLine(j *job, relays int) error {
 	}()
 	last := first
 	for range relays {
-		from, to := last, make(chan []int, 2)
+		from, to := last, make(chan []int, room)
 		go func() { // ends with from
 			defer close(to)
 			for events := range from {

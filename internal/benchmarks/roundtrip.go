@@ -38,6 +38,7 @@ func roundTrip() *work {
 				<-events
 				return nil
 			}},
+			{"bare", func(j *job) error { return bareLine(j, 0, 1) }},
 			{"one way", func(j *job) error { // an unbuffered channel: nobody asks
 				events := make(chan []int)
 				go func() { // ends with its events
