@@ -12,24 +12,26 @@ import (
 // since its first one, and at the end of the input. 0 stands for no limit; one of them is given. Each stage of the layer
 // collects its own; for batches of the whole flow let Shuffle(Stages(1)) go before. No batch is empty.
 func Batch[T any](f Flow[T], n int, within time.Duration) Flow[[]T] {
-	return batches(f, batch.Limits{Count: n, Within: within}, nil)
+	return batches(f, fmt.Sprintf("Batch(%d, %v)", n, within), batch.Limits{Count: n, Within: within}, nil)
 }
 
 // BatchWeight is Batch with a bound for the sum of what weigh says of the values, as their sizes in bytes. A value that is heavier
 // than weight goes alone. A negative weight ends the flow.
 func BatchWeight[T any](f Flow[T], weight int64, weigh func(v T) int64, within time.Duration) Flow[[]T] {
 	must(weigh != nil, "BatchWeight")
+	call := fmt.Sprintf("BatchWeight(%d, %v)", weight, within)
 	if weight < 1 {
-		f.layer = f.layer.fault(fmt.Errorf("%w: BatchWeight(%d) is less than 1", stage.ErrInvalidOption, weight))
+		f.layer = f.layer.fault(fmt.Errorf("%w: %s: weight is less than 1", stage.ErrInvalidOption, call))
 		weight = 1 // one fault is enough
 	}
-	return batches(f, batch.Limits{Weight: weight, Within: within}, weigh)
+	return batches(f, call, batch.Limits{Weight: weight, Within: within}, weigh)
 }
 
-func batches[T any](f Flow[T], limits batch.Limits, weigh func(v T) int64) Flow[[]T] {
+// batches makes batches within limits, which call, the user's, has given.
+func batches[T any](f Flow[T], call string, limits batch.Limits, weigh func(v T) int64) Flow[[]T] {
 	f = f.kept()
 	if err := limits.Validate(); err != nil {
-		f.layer = f.layer.fault(fmt.Errorf("%w: %w", stage.ErrInvalidOption, err))
+		f.layer = f.layer.fault(fmt.Errorf("%w: %s: %w", stage.ErrInvalidOption, call, err))
 	}
 	return then(f, "batch", traits{keeps: true}, func(w *worker, out func(v []T) bool) (func(v T) bool, hook) {
 		b, err := batch.New(limits, weigh) // owned by the stage goroutine
@@ -79,7 +81,7 @@ func BatchBy[T any, K comparable](f Flow[T], key func(v T) K, n int, within time
 	limits := batch.Limits{Count: n, Within: within}
 	f = Partition(f, key, opts...)
 	if err := limits.Validate(); err != nil {
-		f.layer = f.layer.fault(fmt.Errorf("%w: %w", stage.ErrInvalidOption, err))
+		f.layer = f.layer.fault(fmt.Errorf("%w: BatchBy(%d, %v): %w", stage.ErrInvalidOption, n, within, err))
 	}
 	return then(f, "batch", traits{keeps: true}, func(w *worker, out func(v Pair[K, []T]) bool) (func(v T) bool, hook) {
 		b := &batchers[T, K]{w: w, limits: limits, out: out, open: map[K]*batch.Batcher[T]{}}

@@ -21,8 +21,8 @@ type merged[B any] struct {
 }
 
 // Departition merges the accumulators of all stages of a reduction in one stage. Each trigger there hands its accumulator over, and a
-// fresh one is begun there; merge makes of the merged accumulator of that window, at first what init returns,
-// and it the next one. Its own trigger, which is final, comes for a window when no stage has anything more for it: each one has ended, or has had
+// fresh one is begun there. merge is given what is merged of that window so far, at first what init returns, and the accumulator
+// that was handed over, and returns what is merged now. Its own trigger, which is final, comes for a window when no stage has anything more for it: each one has ended, or has had
 // its final trigger for that window or a later one. From the first such trigger on, the other stages are waited for no longer than the [Idle] time of
 // fixed windows; of periodic ones, than their duration, a minute at most. What a stage has for a window after that is not merged any more,
 // but comes in a [Late] trigger of its own. The global window waits for all stages, and so do count windows, of which those with equal numbers

@@ -92,7 +92,8 @@
 // end of the context ends the flow, with the context's cause; no goroutine is left behind.
 //
 // A description that cannot be right, as an option out of range or one without use where it is given, is an error of running it,
-// which wraps [stage.ErrInvalidOption], and nothing is begun; Explain has it, too. Only a nil function, channel or stage panics, where it is given.
+// which wraps [stage.ErrInvalidOption], and nothing is begun. [Flow.Explain] says the same, but for the
+// options that are given to what runs the flow. Only a nil function, channel or stage panics, where it is given.
 //
 // # Running
 //

@@ -143,7 +143,7 @@ func (l layer) check() error {
 		errs = append(errs, fmt.Errorf("%w: Stages(%d) in a layer that has one stage: give them to a Shuffle behind it", stage.ErrInvalidOption, l.opts.stages))
 	}
 	if l.reorders() && l.share != onDemand {
-		errs = append(errs, fmt.Errorf("%w: Ordered in a layer whose stages do not share their input on demand", stage.ErrInvalidOption))
+		errs = append(errs, fmt.Errorf("%w: Ordered in a layer whose input comes by key, or all to each stage: give it to a Shuffle behind it, or add Stages(1)", stage.ErrInvalidOption))
 	}
 	return errors.Join(errs...)
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/go-genstage/genstage/stage"
 )
 
-// Option is an option of a layer: of a source, or of an operation that begins a layer; of those that run a flow, which take max and min demand and a
-// name. An option out of range, or without use where it is given, is reported when the flow is run, by an error that wraps
+// Option is an option of a layer, given to the source or the operation that begins the layer; or of the end of a flow, given to what runs it
+// (Run, Collect and the others), which takes MaxDemand, MinDemand and Name only. An option out of range, or without use where it is given, is reported when the flow is run, by an error that wraps
 // [stage.ErrInvalidOption]. Of one that is given twice the last one counts.
 type Option func(*options)
 
@@ -154,8 +154,9 @@ func KeepFirst() Option { return func(o *options) { o.keepFirst = true } }
 // KeepLast has a full buffer (BufferSize) discard its oldest results, as KeepFirst.
 func KeepLast() Option { return func(o *options) { o.keepLast = true } }
 
-// Name names the layer, in [Flow.Explain], in errors and in Stats. Its stages are called by that name and
-// their number, as "parse/0". By default the name lists the operations. It must not be empty.
+// Name names the layer, in [Flow.Explain], in errors and in Stats. Its stages are called by that name and, if there are
+// several, their index, as "parse/0". By default the name is the number of the layer in Explain and its operations, as
+// "2:flatmap+reduce"; "pass" stands for a layer without operations. It must not be empty.
 func Name(name string) Option {
 	return func(o *options) {
 		if name == "" {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-genstage/genstage/flow"
 	"github.com/go-genstage/genstage/stage"
@@ -138,10 +139,10 @@ func TestFaultsAreFoundWithoutRunning(t *testing.T) {
 		"Retry(0, 0s, 0s)":    one.OnError(flow.Retry(0, 0, 0)),
 		"Retry(1, 2ns, 1ns)":  one.OnError(flow.Retry(1, 2, 1)),
 		"DeadLetter":          one.OnError(flow.DeadLetter(nil)).Shuffle(),
-		"neither count":       flow.FlatMap(flow.Batch(one, 0, 0), func(v []int) []int { return v }),
-		"count -1":            flow.FlatMap(flow.Batch(one, -1, 0), func(v []int) []int { return v }),
-		"BatchWeight(0)":      flow.FlatMap(flow.BatchWeight(one, 0, func(int) int64 { return 1 }, 1), func(v []int) []int { return v }),
-		"time -1ns":           flow.FlatMap(flow.BatchBy(one, key, 0, -1), func(v flow.Pair[int, []int]) []int { return v.Value }),
+		"Batch(0, 0s)":        flow.FlatMap(flow.Batch(one, 0, 0), func(v []int) []int { return v }),
+		"Batch(-1, 0s)":       flow.FlatMap(flow.Batch(one, -1, 0), func(v []int) []int { return v }),
+		"BatchWeight(0, 1ns)": flow.FlatMap(flow.BatchWeight(one, 0, func(int) int64 { return 1 }, 1), func(v []int) []int { return v }),
+		"BatchBy(0, -1ns)":    flow.FlatMap(flow.BatchBy(one, key, 0, -1), func(v flow.Pair[int, []int]) []int { return v.Value }),
 		"MaxDemand(-2)":       flow.Through(one, func() *stage.ProducerConsumer[int, int] { return nil }, flow.MaxDemand(-2)),
 		"Stages(-1) is less":  flow.Merge(one, flow.Map(flow.FromSlice([]int{1}, flow.Stages(-1)), inc)),
 		"is not below MaxDem": flow.Map(one.Shuffle(flow.MaxDemand(1), flow.MinDemand(1)), inc),
@@ -153,6 +154,10 @@ func TestFaultsAreFoundWithoutRunning(t *testing.T) {
 		"Stages(4) in a laye": one.Take(2, flow.Stages(4)),
 		"Stages(5)":           flow.Sum(one, flow.Stages(5)),
 		"TopN(0) is less":     flow.EmitEach(flow.TopN(one, 0, func(a, b int) bool { return a < b })),
+		"CountWindows(0)":     flow.Reduce(one.CountWindows(0), func() int { return 0 }, func(sum, n int) int { return sum + n }).EmitState(),
+		"PeriodicWindows(0s)": flow.Reduce(one.PeriodicWindows(0), func() int { return 0 }, func(sum, n int) int { return sum + n }).EmitState(),
+		"FixedWindows(1s)": flow.Reduce(one.FixedWindows(time.Second, func(int) time.Time { return time.Time{} }, flow.Lateness(-1)),
+			func() int { return 0 }, func(sum, n int) int { return sum + n }).EmitState(),
 		"TriggerEvery(0) is ": flow.Reduce(one.GlobalWindow().TriggerEvery(0), func() int { return 0 }, func(sum, n int) int { return sum + n }).EmitState(),
 		"TriggerPeriodically": flow.Reduce(one.GlobalWindow().TriggerPeriodically(0), func() int { return 0 }, func(sum, n int) int { return sum + n }).EmitState(),
 		"no use in Through":   flow.Through(one, func() *stage.ProducerConsumer[int, int] { return nil }, flow.BufferSize(3)),
@@ -200,6 +205,14 @@ func errorsOf[T any](seq iter.Seq2[T, error]) iter.Seq[error] {
 			}
 		}
 	}
+}
+
+func TestThroughNothing(t *testing.T) {
+	one := flow.FromSlice([]int{1})
+	_, err := flow.Through(one, func() *stage.ProducerConsumer[int, int] { return nil }, flow.Name("mine")).Collect(t.Context())
+	require.ErrorIs(t, err, stage.ErrInvalidStage)
+	require.ErrorContains(t, err, `"mine"`)
+	require.ErrorContains(t, err, "Through: make returned nil")
 }
 
 func TestErrorsNameTheFlow(t *testing.T) {

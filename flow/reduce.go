@@ -22,8 +22,8 @@ type Reduction[A any] struct {
 // the one to go on with.
 type fold[A any] func(w *worker, fire func(acc A, t Trigger) A) func(input any)
 
-// Reduce folds the values that each stage of the layer receives: it begins with what init returns and makes of it and a value
-// what step returns. The accumulator belongs to one goroutine at a time, so step may modify and return it. A stage
+// Reduce folds the values that each stage of the layer receives: step is given the accumulator, at first what init returns, and a
+// value, and returns the accumulator to go on with. The accumulator belongs to one goroutine at a time, so step may modify and return it. A stage
 // that receives nothing has no accumulator and emits nothing.
 //
 // For one result in all use [Departition]; for results by key let [Partition] go before, or use [GroupBy].
@@ -39,7 +39,7 @@ func folding[T, A any](g Windows[T], op string, fresh func() A, step func(w *wor
 	g.flow = g.flow.kept()
 	f := g.flow
 	if err := g.spec.Validate(); err != nil {
-		f.layer = f.layer.fault(fmt.Errorf("%w: %w", stage.ErrInvalidOption, err))
+		f.layer = f.layer.fault(fmt.Errorf("%w: %s: %w", stage.ErrInvalidOption, g.call(), err))
 	}
 	return Reduction[A]{
 		layer: f.layer.with(op, traits{keeps: true}),
@@ -82,7 +82,7 @@ func whole[T, A any](_ Windows[T], w *worker, fresh func() A, step func(acc A, v
 
 // ReduceEmit is Reduce with a step that emits results as it goes: everything that depends on what came before, as running
 // totals, can be made of it. end is called at each trigger, at the latest the end of the input, may emit too, and returns
-// the accumulator to go on with; nil emits nothing then. emit must not be kept.
+// the accumulator to go on with; without end (nil) nothing is emitted then. emit must not be kept.
 func ReduceEmit[T, A, B any](
 	f Reducible[T], init func() A, step func(acc A, v T, emit func(v B)) A, end func(acc A, t Trigger, emit func(v B)) A,
 ) Flow[B] {

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/go-genstage/genstage/stage"
@@ -47,11 +48,22 @@ func (p *passage[A, B]) open(s *step, before []stage.Source[event]) opened {
 	all := opened{run: []stage.Stage{out}}
 	for range s.stages {
 		pc := p.make()
+		if pc == nil {
+			pc = unmade[A, B](s.title)
+		}
 		pc.SubscribeTo(out)
 		all.run = append(all.run, pc)
 		all.sources = append(all.sources, pc)
 	}
 	return all
+}
+
+// unmade stands for what make did not make, and cannot begin.
+func unmade[A, B any](title string) *stage.ProducerConsumer[A, B] {
+	return stage.NewProducerConsumer(func(context.Context, []A, *stage.Subscription) ([]B, error) { return nil, nil },
+		stage.Name(title), stage.OnInit(func(context.Context) error {
+			return fmt.Errorf("%w: Through: make returned nil", stage.ErrInvalidStage)
+		}))
 }
 
 func (p *passage[A, B]) unit(h handler) *unit { return newUnit[B](h) }

@@ -134,6 +134,19 @@ func (g Windows[T]) fault(format string, args ...any) Windows[T] {
 	return g
 }
 
+// call is how the user has said what the windows are.
+func (g Windows[T]) call() string {
+	switch g.spec.Kind {
+	case window.Count:
+		return fmt.Sprintf("CountWindows(%d)", g.spec.Size)
+	case window.Fixed:
+		return fmt.Sprintf("FixedWindows(%v)", g.spec.Duration)
+	case window.Periodic:
+		return fmt.Sprintf("PeriodicWindows(%v)", g.spec.Duration)
+	}
+	return "GlobalWindow"
+}
+
 // plain says that there is one window and nothing that emits it before its end.
 func (g Windows[T]) plain() bool {
 	return g.spec == window.Spec{} && g.before == nil && g.after == nil && len(g.signals) == 0

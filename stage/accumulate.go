@@ -24,14 +24,6 @@ func (r *run[In, Out]) keptDemand() (n int64) {
 	return n
 }
 
-// spoken is how many of the buffered events wait for nothing but the mode: there is demand for them.
-func (r *run[In, Out]) spoken() int64 {
-	if !r.accumulating {
-		return 0
-	}
-	return min(r.disp.Live(), int64(r.buf.Len()))
-}
-
 // setMode changes the mode; forwarding replays what was kept back, behind what was buffered before.
 func (r *run[In, Out]) setMode(accumulate bool) {
 	if r.accumulating == accumulate || r.verdict != nil {

@@ -15,8 +15,14 @@ func (r *run[In, Out]) open() int64 {
 }
 
 // mayAsk reports whether there is something to ask for, and nothing against it.
-func (r *run[In, Out]) mayAsk() bool {
-	return r.open() > 0 && r.released && !r.finishing && r.verdict == nil && r.timer == nil
+func (r *run[In, Out]) mayAsk() bool { return r.toAsk() > 0 }
+
+// toAsk returns how many events may be asked for now.
+func (r *run[In, Out]) toAsk() int64 {
+	if !r.released || r.finishing || r.verdict != nil || r.timer != nil {
+		return 0
+	}
+	return r.open()
 }
 
 // askSource asks once; if more is open afterwards, the mailbox comes first.
@@ -27,10 +33,10 @@ func (r *run[In, Out]) askSource() {
 		}
 		return
 	}
-	if !r.mayAsk() {
+	want := r.toAsk()
+	if want <= 0 {
 		return
 	}
-	want := r.open()
 	r.owed += want
 	if r.accumulating {
 		r.keep(kept[Out]{demand: want})

@@ -209,6 +209,7 @@ func (r *run[In, Out]) tellRun(what string, after bool, fn func(context.Context)
 		r.tells.Add(-1)
 		return r.refusal(what, ErrEnded)
 	}
+	r.woken.Store(false) // a wake that is on its way comes before fn: the next one must not count as one with it
 	return nil
 }
 

@@ -167,7 +167,7 @@
 //   - [Broadcast]: every consumer gets every event, at the pace of the slowest; [Where] lets a consumer
 //     pick, [Lag] lets one fall behind without holding the others up
 //   - [PartitionBy]: an event goes to the partition of its key, to which consumers subscribe by
-//     [Partition]; so all events of one key come to one consumer, in order
+//     [Partition]; with one consumer for each partition, all events of one key come to it, in order
 //
 // What DispatchWith takes is a [DispatcherFactory], as each run gets a fresh one. A dispatcher is a plain value and
 // easy to test; [Dispatcher] says how to write another, and package stagetest checks it.
@@ -193,7 +193,7 @@
 //
 // A callback that returns an error, panics or calls [runtime.Goexit] ends its stage, and only
 // that. Run returns the error wrapped in an [*Error] that names the stage, a panic as a
-// [*PanicError]. What was received and not begun goes back to the producers, who give it to
+// [*PanicError], which has the stack. What was received and not begun goes back to the producers, who give it to
 // somebody else; the batch in hand is counted as failed. The neighbours see their subscription
 // end, and each consumer acts by the mode that it subscribed with:
 //
@@ -219,9 +219,9 @@
 // [OneForAll] are the other strategies. A member that runs again is the same stage with its state made anew by OnInit
 // and its subscriptions made again. What it had not begun comes back from its producers: a crash loses the batch in
 // hand. A consumer outside that is to outlive a restart of its producer subscribes with [CancelTemporary], and gets
-// its subscription back. A part of a pipeline that ends alone, while the rest goes on, comes back with the pipeline only:
-// no other part of that may depend on a stage outside which waits for it. When more restarts are needed than
-// [MaxRestarts] allows, the supervisor fails.
+// its subscription back. A member of a pipeline that ends alone, while the rest
+// goes on, runs again only when the whole pipeline does. So no other member of that pipeline may depend on a stage outside
+// that waits for the one which ended. When more restarts are needed than [MaxRestarts] allows, the supervisor fails.
 //
 // # Completion
 //
@@ -262,7 +262,7 @@
 //	    waiting: 1 not begun, 1 in hand
 //	It is up to "printer".
 //
-// Who wants to know as it happens gives a stage an observer. Any number of them may be given:
+// To be told as it happens, give a stage observers, as many as you like:
 //
 //   - [Observe] is called with every message that the stage sends: the demand, the events, the ends
 //   - [ObserveCallbacks] is called at the beginning and end of each callback, with the time it took:

@@ -135,10 +135,13 @@ func (r *run[In, Out]) dispatch(events []Out) []Out {
 
 // flush has the dispatcher send what it keeps and has demand for.
 func (r *run[In, Out]) flush() {
-	if r.queueing == nil || !r.flushing {
+	if !r.flushing {
 		return
 	}
 	r.flushing = false
+	if r.queueing == nil {
+		return
+	}
 	before, all := r.inQueues(), len(r.edges)
 	r.inProgress.queued = before
 	r.queueing.Flush(r)
@@ -286,10 +289,10 @@ func (r *run[In, Out]) conclusions() {
 		r.outcome.refused = r.outcome.refused[:n]
 		r.takeBack(last.e, last.events, false)
 	}
-	o := r.outcome
-	if o.refused == nil && o.rejected == nil && o.due == nil && o.discarded == nil {
+	if o := &r.outcome; o.refused == nil && o.rejected == nil && o.due == nil && o.discarded == nil {
 		return
 	}
+	o := r.outcome
 	r.outcome = outcome[Out]{}
 	r.publish() // what was returned is in the buffer, and a callback may take long
 	if len(o.discarded) > 0 {
@@ -358,6 +361,9 @@ func (r *run[In, Out]) discard(events []Out) {
 // serveBuffer dispatches what waits, as far as there is demand, and calls the DoAfter and
 // TellAfter whose turn has come.
 func (r *run[In, Out]) serveBuffer() {
+	if !r.flushing && r.buf.Empty() {
+		return
+	}
 	r.flush()
 	for r.verdict == nil && !r.accumulating {
 		if c, ok := r.buf.Due(); ok {

@@ -182,13 +182,13 @@ func (e *StuckError) Unwrap() []error {
 	return []error{ErrStuck, e.Cause}
 }
 
-// maxStuckShown bounds the text of an error: a thousand children may be stuck.
-const maxStuckShown = 10
+// maxShown bounds the text of an error: a thousand children may be stuck.
+const maxShown = 10
 
 // writeStuck lists what was stuck.
 func writeStuck(b *strings.Builder, list []Stuck, verb string) {
 	for i, s := range list {
-		if i == maxStuckShown {
+		if i == maxShown {
 			fmt.Fprintf(b, "; and %d more", len(list)-i)
 			return
 		}
@@ -203,11 +203,32 @@ func writeStuck(b *strings.Builder, list []Stuck, verb string) {
 func (e *StopError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "stage: stop did not drain: %v", e.Cause)
-	for _, l := range e.Left {
-		fmt.Fprintf(&b, "; %q had %d queued, %d in hand, %d buffered", l.Stage, l.Queued, l.InHand, l.Buffered)
+	for i, l := range e.Left {
+		if i == maxShown {
+			fmt.Fprintf(&b, "; and %d more", len(e.Left)-i)
+			break
+		}
+		fmt.Fprintf(&b, "; %q had %s", l.Stage, l.events())
 	}
 	writeStuck(&b, e.Stuck, "was in")
 	return b.String()
+}
+
+// events lists what there was.
+func (l Leftover) events() string {
+	var parts []string
+	for _, part := range []struct {
+		n    int64
+		what string
+	}{{l.Queued, "queued"}, {l.InHand, "in hand"}, {l.Buffered, "buffered"}} {
+		if part.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.what))
+		}
+	}
+	if len(parts) == 0 {
+		return "no events"
+	}
+	return strings.Join(parts, ", ")
 }
 
 // Unwrap returns Cause.

@@ -8,9 +8,10 @@ import (
 )
 
 // Explain says in words, a few lines for each stage, what it does or waits for and since when, where events wait,
-// and who has open demand: the answer to why nothing moves. The last line names the stages that no other one of
-// them keeps waiting, and says of one that is waited for and was not given; where there are none, stages wait for each other. Stats of a pipeline stand for its members; stages that run by themselves are given one by
-// one.
+// and who has open demand: the answer to why nothing moves. The last line names the stages that it is up to: others
+// wait for them, and they wait for no other stage. One that is waited for and was not given is marked so. If there
+// are none, the last line names those that wait for each other. Stats of a pipeline stand for its members; stages that
+// run by themselves are given one by one. Explain does not block.
 //
 //	fmt.Println(stage.Explain(pipeline.Stats()))
 //
@@ -174,6 +175,9 @@ func does(s Stats) string {
 		}
 		return "waits for what it holds"
 	case StateOwing:
+		if s.Kind == kindProducerConsumer {
+			return "holds demand back in OnDemand, waits for Wake"
+		}
 		return fmt.Sprintf("owes %d events, waits for Do, Tell or Wake", s.Output.Owed)
 	case StatePaused:
 		return "has found nothing, pauses"
@@ -202,7 +206,7 @@ func does(s Stats) string {
 func whatIsStuck(stuck []Stuck) string {
 	var parts []string
 	for i, s := range stuck {
-		if i == maxStuckShown {
+		if i == maxShown {
 			parts = append(parts, fmt.Sprintf("%d more", len(stuck)-i))
 			break
 		}

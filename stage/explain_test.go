@@ -1,6 +1,7 @@
 package stage_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -99,6 +100,7 @@ func TestExplainWords(t *testing.T) {
 		{stage.StateHolding, stage.Stats{}, `waits for what it holds`},
 		{stage.StateHolding, stage.Stats{Children: stage.ChildCounts{Active: 1}}, `waits for its children`},
 		{stage.StateOwing, stage.Stats{Output: stage.OutputStats{Owed: 3}}, `owes 3 events, waits for Do, Tell or Wake`},
+		{stage.StateOwing, stage.Stats{Kind: "producer-consumer"}, `holds demand back in OnDemand, waits for Wake`},
 		{stage.StatePaused, stage.Stats{}, `has found nothing, pauses`},
 		{stage.StateAccumulating, stage.Stats{}, `keeps everything back until Forward`},
 		{stage.StateCompleting, stage.Stats{Downstreams: down(0, 1)}, `is done, waits for "c" to begin everything`},
@@ -108,9 +110,9 @@ func TestExplainWords(t *testing.T) {
 		{stage.StateEnded, stage.Stats{}, `ended`},
 		{stage.StateEnded, stage.Stats{Err: errors.New("why")}, `ended: why`},
 	} {
-		c.stats.Kind, c.stats.Stage, c.stats.State.Kind = "kind", "s", c.kind
+		c.stats.Kind, c.stats.Stage, c.stats.State.Kind = cmp.Or(c.stats.Kind, "kind"), "s", c.kind
 		line, _, _ := strings.Cut(stage.Explain(c.stats), "\n")
-		require.Equal(t, `kind "s": `+c.want, line)
+		require.Equal(t, c.stats.Kind+` "s": `+c.want, line)
 	}
 }
 

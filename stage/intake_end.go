@@ -2,6 +2,7 @@ package stage
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 )
 
@@ -48,9 +49,17 @@ func (r *run[In, Out]) heard(m message[In]) {
 			e.answer(reason)
 			r.forget(e)
 		default:
-			r.endSubscription(e, Cancellation{Kind: Cancelled, Reason: reason}, false)
+			r.endSubscription(e, Cancellation{Kind: Cancelled, Reason: e.refusedAt(reason)}, false)
 		}
 	}
+}
+
+// refusedAt adds to the reason of a refusal which SubscribeTo it is about.
+func (e *edge[T]) refusedAt(reason error) error {
+	if e.options.leaves { // of Events: the name of the consumer says where
+		return reason
+	}
+	return fmt.Errorf("%s: SubscribeTo: to %q: %w", e.site, e.Producer(), reason)
 }
 
 // errRunOver answers a subscription that reached a run which was just ending.

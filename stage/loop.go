@@ -174,10 +174,9 @@ func (r *run[In, Out]) take() bool {
 // park waits for the bell, the poll timer or the channel of FromChannel. Nothing else blocks a running
 // stage but the functions of its user. The mailbox comes first.
 func (r *run[In, Out]) park() {
-	select {
-	case <-r.box.Bell():
+	if len(r.box.Bell()) > 0 {
+		<-r.box.Bell()
 		return
-	default:
 	}
 	if n := r.asksThatCanWait(); n > 0 {
 		r.box.Rest(n)
@@ -292,7 +291,9 @@ func (r *run[In, Out]) settle() {
 		r.askSource() // before the input: it says how much of that may be begun
 	}
 	if r.def.in != nil {
-		r.workQueue()
+		if r.queueHead < len(r.queue) || r.expansion != nil {
+			r.workQueue()
+		}
 		r.checkInput()
 	}
 	switch {
@@ -305,7 +306,9 @@ func (r *run[In, Out]) settle() {
 		r.checkDelivered()
 	}
 	if r.def.out != nil {
-		r.giveBackRoom()
+		if len(r.roomy) > 0 {
+			r.giveBackRoom()
+		}
 		r.publish()
 	}
 	if r.parted && r.verdict == nil { // else leave will say

@@ -136,6 +136,36 @@ func TestInvalidWiring(t *testing.T) {
 	})
 }
 
+// What only the producer can know, it refuses: that comes back from Run with the line of the call and its name, also in OnCancel.
+func TestRefusedWiring(t *testing.T) {
+	for want, part := range map[string]func(*stage.Producer[int]) stage.Source[int]{
+		"Partition needs DispatchWith": func(p *stage.Producer[int]) stage.Source[int] { return stage.Partition(p, 1) },
+		"Where needs DispatchWith":     func(p *stage.Producer[int]) stage.Source[int] { return stage.Where(p, func(int) bool { return true }) },
+	} {
+		bubble(t, func(t *testing.T) {
+			p, c := silent(stage.Name("plain")), newSink(0)
+			var ends told
+			ends.onCancel(c.Consumer)
+			c.SubscribeTo(part(p))
+			err := stage.Run(t.Context(), p, c)
+			for _, err := range []error{err, ends.list()[0].Reason} {
+				require.ErrorIs(t, err, stage.ErrRefused)
+				require.ErrorIs(t, err, stage.ErrInvalidOption)
+				require.ErrorContains(t, err, "misuse_test.go:")
+				require.ErrorContains(t, err, `SubscribeTo: to "plain"`)
+				require.ErrorContains(t, err, want)
+			}
+			run := start(t.Context(), p)
+			for _, err := range stage.Events(t.Context(), part(p)) {
+				require.ErrorIs(t, err, stage.ErrRefused)
+				require.ErrorContains(t, err, "misuse_test.go:")
+				require.NotContains(t, err.Error(), "stream.go", "a line of the library's own")
+			}
+			abortAll(t, run)
+		})
+	}
+}
+
 func checkWiring(t *testing.T, s stage.Stage, is error, contains ...string) {
 	t.Helper()
 	err := s.Run(t.Context())

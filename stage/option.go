@@ -124,7 +124,8 @@ func Name(name string) CommonOption {
 
 // OnInit is called on the stage's goroutine at the beginning of each run, before anything else
 // of the stage: here its state is made anew. An error ends the run before any event, and with it
-// the pipeline. By default there is nothing to do.
+// the pipeline, whose Run returns it; one that wraps [ErrShutdown] is no failure, but a clean end. With
+// [ErrDone] this stage alone ends, normally. By default there is nothing to do.
 func OnInit(fn func(ctx context.Context) error) Option {
 	return anyOption(func(c *config) {
 		if fn == nil {
@@ -190,8 +191,8 @@ const Unlimited = -1
 // DefaultBufferSize is the buffer size of a producer without [BufferSize].
 const DefaultBufferSize = 10_000
 
-// BufferSize bounds, in events, what was emitted and not yet asked for. 0 keeps none;
-// [Unlimited] is the default of a producer-consumer, whose input is bounded by its own demand;
+// BufferSize bounds, in events, what was emitted and not yet asked for. At least 0, which keeps none, or
+// [Unlimited]: that is the default of a producer-consumer, whose input is bounded by its own demand;
 // a producer's default is 10,000. What does not fit is discarded by [KeepLast] or [KeepFirst],
 // counted, given to OnDiscard and logged once per episode.
 func BufferSize(n int) OutputOption {
@@ -251,7 +252,7 @@ func OnSubscribe(fn func(ctx context.Context, sub *Subscription) error) InputOpt
 
 // OnConsumer is called on the producer's goroutine when a consumer subscribes, before it gets
 // anything. An error ends the stage, [ErrDone] normally; one that wraps [ErrRefused] refuses this
-// subscriber only, who gets it as the reason. By default everyone is accepted.
+// subscriber only, which gets it as the reason. By default everyone is accepted.
 func OnConsumer(fn func(ctx context.Context, sub *Subscription) error) OutputOption {
 	return outputOption(func(c *config) {
 		if fn == nil {

@@ -46,7 +46,7 @@ type outlet[Out any] struct {
 	faulted      bool        // a fault of the dispatcher's has been logged
 	discarding   bool        // an episode of discarding has been logged
 	toldAll      bool        // every subscriber has been told that this is all
-	woken        atomic.Bool // a wake is on its way; written by any goroutine
+	woken        atomic.Bool // a wake is on its way, behind all that was told; written by any goroutine
 }
 
 // sending is the part of an outlet that a stage which only consumes does without: nil there.
@@ -165,7 +165,7 @@ func (r *run[In, Out]) subscribed(e *edge[Out]) {
 		r.turnedAway(e)
 		return
 	}
-	e.served, e.joined = r, r.dispatched.Load()
+	e.served, e.joined = &r.core, r.dispatched.Load()
 	r.hadConsumer, r.toldAll = true, false
 	r.mu.Lock()
 	r.edges[e.id] = e
@@ -208,7 +208,7 @@ func (r *run[In, Out]) turnedAway(e *edge[Out]) {
 
 // mine returns the edge of sub if it is one of this run's subscribers.
 func (r *run[In, Out]) mine(sub *Subscription) *edge[Out] {
-	if e, ok := sub.typed.(*edge[Out]); ok && e.served == any(r) {
+	if e, ok := sub.typed.(*edge[Out]); ok && e.served == &r.core {
 		return e
 	}
 	return nil

@@ -104,11 +104,11 @@ func (p *Pipeline) itself() Stage {
 
 // Run runs all stages and blocks until every one has ended. Every mailbox opens; OnInit of all
 // runs, in order; the declared subscriptions are made; only when all are answered do the demand
-// callbacks begin. A failing OnInit ends the pipeline before any event; one that returns [ErrShutdown] shuts it down.
+// callbacks begin. A failing OnInit ends the pipeline before any event; one that returns [ErrShutdown] ends it cleanly.
 //
-// It returns nil when the stages have come to their end by completion, Stop or a clean shutdown;
-// the first failure, wrapped once in an [Error] that names its stage; or, after Abort or the
-// end of ctx, an error that wraps the cause. It returns [ErrRunning] when it, or a member, runs
+// It returns nil when the stages have come to their end by completion, by Stop, or as a callback
+// other than OnInit returned [ErrShutdown]; the first failure, or what OnInit returned, wrapped once in an [Error]
+// that names its stage; or, after Abort or the end of ctx, an error that wraps the cause. It returns [ErrRunning] when it, or a member, runs
 // already.
 func (p *Pipeline) Run(ctx context.Context) error {
 	if p == nil {

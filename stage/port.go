@@ -12,7 +12,9 @@ import (
 // Source is what a consumer can subscribe to: a [Producer], a [Queue] or a [ProducerConsumer] of T, or a
 // part of one ([Where], [Partition]). It is made by this package only; a struct that embeds one stands for it.
 type Source[T any] interface {
+	// Name returns the name of the stage.
 	Name() string
+
 	port() *outPort[T]
 	request() Request[T]
 }

@@ -163,8 +163,8 @@ func (p *Producer[Out]) TellAfter(fn func(context.Context) ([]Out, error)) error
 }
 
 // Wake says to a producer made with [Retry], or a [Poll], that there may be events now: its
-// callback is called with all the demand that is open. It never blocks; wakes that come together
-// count once. It returns [ErrNotRunning] or [ErrEnded] when the stage does not run, and
+// callback is called with all the demand that is open, behind what was told before ([Producer.Tell]). It
+// never blocks; wakes that come together count once. It returns [ErrNotRunning] or [ErrEnded] when the stage does not run, and
 // [ErrInvalidOption] for a producer without Retry.
 func (p *Producer[Out]) Wake() error {
 	if !p.self().made() {
@@ -200,7 +200,8 @@ func (p *Producer[Out]) DispatchWith(make DispatcherFactory[Out], opts ...Dispat
 func (p *Producer[Out]) Accumulate() error { return p.setMode("Accumulate", modeAccumulate) }
 
 // Forward ends accumulating: what was kept back is replayed, in order. On a producer that does not
-// accumulate it does nothing. Stop does it too.
+// accumulate it does nothing. Stop does it too. It does not wait for the replay, and returns as
+// [Producer.Accumulate] does. Safe for concurrent use, and in callbacks.
 func (p *Producer[Out]) Forward() error { return p.setMode("Forward", modeForward) }
 
 func (p *Producer[Out]) setMode(what string, mode int64) error {

@@ -157,7 +157,9 @@ func (p *ProducerConsumer[In, Out]) OnDemand(fn func(ctx context.Context, demand
 	p.def.onDemand = fn
 }
 
-// Wake has OnDemand called with all the demand that is open and was not passed on. It never blocks; wakes that come together count once. It returns [ErrNotRunning] or [ErrEnded] when the stage does not run.
+// Wake has OnDemand called with all the demand that is open and was not passed on, behind what was told before
+// ([ProducerConsumer.Tell]). It never blocks; wakes that come together count once. It returns [ErrNotRunning] or [ErrEnded]
+// when the stage does not run.
 func (p *ProducerConsumer[In, Out]) Wake() error { return wakeOn[In, Out](p.self()) }
 
 // Buffered returns how many events wait in the stage for demand; see [Producer.Buffered]. Events that were

@@ -117,7 +117,7 @@ type edge[T any] struct {
 	request Request[T] // to the dispatcher; set before the edge is shared
 
 	// owned by the producer's goroutine
-	served any   // the run that serves this edge
+	served *core // the run that serves this edge
 	joined int64 // events dispatched before
 	told   int64 // events sent when "that is all" was last said; -1 before
 	begun  int64 // events that the consumer has confirmed as begun; -1 before

@@ -3,7 +3,6 @@ package stage_test
 import (
 	"context"
 	"math/rand/v2"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -201,10 +200,10 @@ func TestResubscribeDuringTraffic(t *testing.T) {
 			time.Sleep(time.Millisecond)
 			var err error
 			sub, err = resubscribe(t.Context(), nil, nil, src(), opts()...)
-			var completed atomic.Bool
 			for range 10 {
-				if err != nil {
-					require.True(t, completed.Load() || p.Stats().Running == false, "seed %d: %v", seed, err)
+				if err != nil { // because the producer is done
+					synctest.Wait()
+					require.False(t, p.Stats().Running, "seed %d: %v", seed, err)
 					break
 				}
 				time.Sleep(time.Duration(random.IntN(8000)) * time.Microsecond)

@@ -32,7 +32,8 @@ const (
 	// StateHolding: all that it asked for has come; it waits for held events to be released, or its
 	// children to end.
 	StateHolding
-	// StateOwing: it was asked for events that its callback did not return; it waits for Do, Tell or Wake.
+	// StateOwing: it was asked for events that its callback did not return, and waits for Do, Tell or, if it was made
+	// with [Retry], Wake. Of a producer-consumer: OnDemand holds demand back, and it waits for Wake.
 	StateOwing
 	// StatePaused: it is a [Poll] that has found nothing, and waits before it looks again.
 	StatePaused

@@ -128,11 +128,16 @@ type outputTally struct {
 
 // publish brings the gauges up to date.
 func (r *run[In, Out]) publish() {
-	spoken := r.spoken()
+	var spoken, inQueues int64
+	if r.accumulating {
+		spoken = min(r.disp.Live(), int64(r.buf.Len())) // they wait for nothing but the mode: there is demand for them
+	}
+	if r.queueing != nil {
+		inQueues = int64(r.inQueues())
+	}
 	if r.spokenFor.Load() != spoken {
 		r.spokenFor.Store(spoken)
 	}
-	inQueues := int64(r.inQueues())
 	if r.inDispatcher.Load() != inQueues {
 		r.inDispatcher.Store(inQueues)
 	}

@@ -152,6 +152,7 @@ func TestStopDeadline(t *testing.T) {
 		require.Equal(t, stage.Leftover{Stage: "c", Queued: 2, InHand: 2}, left["c"])
 		require.Positive(t, left["middle"].Buffered)
 		require.Contains(t, err.Error(), `"c" was in events`)
+		require.Contains(t, err.Error(), `"c" had 2 queued, 2 in hand;`, "no more than there was")
 
 		err = run.wait(t)
 		require.ErrorAs(t, err, &stop)
@@ -159,6 +160,18 @@ func TestStopDeadline(t *testing.T) {
 		require.Equal(t, time.Hour/2, time.Since(begin), "Run waits for the callback")
 		closed(t, p)
 	})
+}
+
+// What a thousand stages had left is one line, not a thousand.
+func TestStopErrorIsBounded(t *testing.T) {
+	stop := &stage.StopError{Cause: context.Canceled, Left: []stage.Leftover{{Stage: "none"}, {Stage: "all", Queued: 1, InHand: 2, Buffered: 3}}}
+	const two = `stage: stop did not drain: context canceled; "none" had no events; "all" had 1 queued, 2 in hand, 3 buffered`
+	require.EqualError(t, stop, two)
+	stop.Left = append(stop.Left, make([]stage.Leftover, 8)...)
+	require.NotContains(t, stop.Error(), "more")
+	stop.Left = append(stop.Left, make([]stage.Leftover, 990)...)
+	require.Contains(t, stop.Error(), two)
+	require.Contains(t, stop.Error(), "; and 990 more")
 }
 
 func TestStopWithAnEndedContext(t *testing.T) {

@@ -24,14 +24,15 @@ import (
 // several at once share the events as consumers do. A source that was not run yet is waited for, unless its
 // run then fails as it begins; one that has failed or was aborted, and does not run again, is an error:
 // [ErrNoStage].
-// Demand follows the loop: the events that a chunk of max-min has taken are asked for again when the
-// loop wants the element behind that chunk, so a body that is slow, or waits, slows the source
-// down. Up to max demand of events are on their way to the loop. [Manual] makes no sense here, and
-// is an error.
+//
+// Demand follows the loop, which gets the events in chunks of at most max-min: when it comes for the
+// first event behind a chunk, as many as were in the chunk are asked for again. So a body that is slow, or
+// waits, slows the source down. At most max demand of events are on their way to the loop. [Manual]
+// makes no sense here, and is an error.
 //
 // The sequence ends when the source has completed. When it fails, the events before that come
-// first, then one last pair with the error, which also is the last one when ctx has ended (the
-// cause of it, wrapped), the subscription was refused, or an option is out of range. [CancelTemporary]
+// first, then one last pair with the error. An error is the last pair, too, when ctx has ended (its
+// cause, wrapped), the subscription was refused, or an option is out of range. [CancelTemporary]
 // ends the sequence without an error, however the source ended; with [CancelTransient] the source's
 // failure is an error, but not its cancellation or shutdown; with [CancelPermanent], the
 // default, these are errors too.

@@ -25,7 +25,7 @@ var protocol = []row{
 	{id: "rule A11", what: "no delivery is begun without demand below", tests: []string{"stage.TestProducerConsumerBeginsOnlyWithDownstreamDemand", "stage.TestProducerConsumerHasAtMostMaxInFlightPerUpstream"}},
 	{id: "rule P1", what: "the source is asked for what is open", tests: []string{"stage.TestDemandWaitsForTheConsumer", "stage.TestASourceIsNotAskedAgainForWhatItOwes", "stage.TestPollOnlyWhileThereIsDemand"}},
 	{id: "rule P2", what: "the buffer is served first", tests: []string{"stage.TestBufferIsServedBeforeTheSource"}},
-	{id: "rule P3", what: "what is owed is not asked for again", tests: []string{"stage.TestASourceIsNotAskedAgainForWhatItOwes", "stage.TestWakeAsksForAllThatIsOpen", "stage.TestPollPausesWhenItFindsNothing"}},
+	{id: "rule P3", what: "what is owed is not asked for again", tests: []string{"stage.TestASourceIsNotAskedAgainForWhatItOwes", "stage.TestWakeAsksForAllThatIsOpen", "stage.TestAWakeBehindATellIsNotLost", "stage.TestPollPausesWhenItFindsNothing"}},
 	{id: "rule P4", what: "what is more is buffered", tests: []string{"stage.TestSourceMayReturnFewerOrMore"}},
 	{id: "rule P5", what: "a source that always has more keeps nobody out", tests: []string{"stage.TestFromSeqWithoutEndHearsStopAndAbort", "stage.TestExpanderMindsItsMailboxWhileItExpands"}},
 	{id: "rule P6", what: "events beside ErrDone, and beside another error", tests: []string{"stage.TestEventsBesideErrDoneAreDelivered", "stage.TestErrorOfACallEndsTheStageAndIsReturned", "stage.TestWhatCanBeLost"}},

@@ -30,10 +30,19 @@ func With(ctx context.Context, s Schedule) context.Context {
 	return context.WithValue(ctx, key{}, s)
 }
 
+// everywhere is the schedule of runs whose context has none, but for what is drawn; nil but in tests.
+var everywhere Schedule
+
+// Everywhere has all runs keep to s whose context has no schedule of its own. It is called before the first run.
+func Everywhere(s Schedule) { everywhere = s }
+
 // Join has name take part in the schedule of ctx. It returns nil if there is none.
 func Join(ctx context.Context, name string) (wait func()) {
 	s, ok := ctx.Value(key{}).(Schedule)
 	if !ok {
+		s = everywhere
+	}
+	if s == nil {
 		return nil
 	}
 	return s.Join(name)

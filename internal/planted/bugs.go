@@ -49,7 +49,7 @@ var Bugs = []Bug{
 	},
 	{
 		"no reference", "a message is acted on whatever run or subscription it belongs to",
-		[]Edit{{producing, "ok && e.served == any(r) {", "ok {"}},
+		[]Edit{{producing, "ok && e.served == &r.core {", "ok {"}},
 	},
 	{
 		"no down", "a consumer that ends does not tell its producers",

@@ -9,6 +9,10 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strconv"
+
+	"github.com/go-genstage/genstage/internal/hop"
+	"github.com/go-genstage/genstage/internal/hop/hoptest"
 )
 
 // The folders that the conformance player plays; empty for its own.
@@ -18,6 +22,17 @@ var (
 )
 
 var long = flag.Bool("long", false, "run the tests that take long, and the others for longer")
+
+// What -jitter does is done as the flags are read, before any test.
+func init() {
+	flag.BoolFunc("jitter", "have the goroutines of stages fall behind at random, to find tests that take an order for granted", func(value string) error {
+		on, err := strconv.ParseBool(value)
+		if on {
+			hop.Everywhere(hoptest.Jitter{})
+		}
+		return err
+	})
+}
 
 // Long reports whether -long was given: what a test does in CI is then done as often as in the long run of
 // internal/catalogue, and tests that are skipped otherwise run.

@@ -17,7 +17,7 @@ type Reducer[T, A any] struct {
 	Init func() A
 	Add  func(acc A, event T) A
 
-	// Fire takes a pane. Unless it is the final one, the window goes on with the accumulator that is returned, if it does not discard. The
+	// Fire takes a pane. Unless it is the final one, the window goes on with the accumulator that is returned. The
 	// accumulator of a pane belongs to its window again once Fire has returned: later events may change what it points to.
 	Fire func(Pane[A]) A
 
@@ -314,12 +314,5 @@ func (e *Engine[T, A]) fire(o *open[T, A], timing Timing, trigger string) {
 			e.recent = nil
 		}
 	}
-	acc := e.reduce.Fire(pane)
-	switch {
-	case timing == Final:
-	case e.spec.Discard:
-		o.acc = e.reduce.Init()
-	default:
-		o.acc = acc
-	}
+	o.acc = e.reduce.Fire(pane)
 }

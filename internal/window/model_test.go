@@ -10,6 +10,7 @@ import (
 // from base on.
 type model struct {
 	spec    Spec
+	discard bool // windows go on with a fresh accumulator
 	now     int64
 	sources []*modelSource
 	top     *int64
@@ -75,7 +76,7 @@ func (m *model) fire(w *modelWindow, timing Timing, trigger string) {
 	w.panes++
 	w.fresh = 0
 	w.closed = timing == Final
-	if m.spec.Discard {
+	if m.discard {
 		w.acc = nil
 	}
 }

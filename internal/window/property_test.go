@@ -36,7 +36,6 @@ func (o *ops) spec() Spec {
 		Idle:     time.Duration(o.next() % 2 * (1 + o.next()%40)),
 		Every:    int(o.next() % 6),
 		Interval: time.Duration(o.next() % 3 * (o.next() % 20)),
-		Discard:  o.next()%2 == 1,
 	}
 }
 
@@ -45,6 +44,7 @@ func play(t require.TestingT, data []byte) {
 	o := &ops{data}
 	spec := o.spec()
 	m := newModel(spec)
+	m.discard = o.next()%2 == 1
 	var out []string
 	var late []int
 	firstTick := int64(-1)
@@ -54,6 +54,9 @@ func play(t require.TestingT, data []byte) {
 		Fire: func(p Pane[[]int]) []int {
 			start := p.Window.Start.Sub(base).Nanoseconds()
 			out = append(out, fmt.Sprint(start, p.Number, p.Timing, p.Trigger, p.Events, p.Acc))
+			if m.discard {
+				return nil
+			}
 			return p.Acc
 		},
 		Late: func(id int) { late = append(late, id) },

@@ -45,8 +45,6 @@ type Spec struct {
 	// Triggers, any number of them at once.
 	Every    int           // a pane after every so many events of a window; 0: none
 	Interval time.Duration // a pane of every changed window every so often, in processing time; 0: none
-
-	Discard bool // after each pane the window begins with a fresh accumulator
 }
 
 // Validate returns an error that names the first field that is out of range or has no meaning for the kind, nil if there is none.
