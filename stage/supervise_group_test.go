@@ -245,3 +245,24 @@ func TestSupervisorOfAPipelineThatFailsToStartUnderItsConsumers(t *testing.T) {
 		closed(t, sup)
 	})
 }
+
+// A consumer falls with its source and takes its time to end; meanwhile the source is started again and fails once more: two restarts
+// are counted, one for each failure (V4).
+func TestSupervisorOfAConsumerThatEndsBehindTheNextFailure(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		source, sink := silent(stage.Name("source")), newSink(0, stage.Name("sink"), stage.OnTerminate(func(error) { time.Sleep(time.Second) }))
+		sink.SubscribeTo(source)
+		sup := stage.NewSupervisor(quiet, stage.OneForOne, stage.MaxRestarts(2, time.Hour))
+		sup.Add(source)
+		sup.Add(sink)
+		run := start(t.Context(), sup)
+		source.Abort(errBoom)
+		synctest.Wait()
+		source.Abort(errBoom)
+		time.Sleep(time.Minute)
+		require.Equal(t, 3, source.Stats().Runs)
+		hasItsConsumerBack(t, source, sink)
+		abortAll(t, run)
+		closed(t, sup)
+	})
+}

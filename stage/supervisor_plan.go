@@ -46,6 +46,7 @@ type plan struct {
 	strategy  Strategy
 	pause     func(n int) time.Duration // before the nth restart in a row of a member; nil: none
 	restarted intensity
+	counted   []any // the causes of those
 	members   []planned
 	exceeded  bool // more restarts were needed than are allowed: everything is stopped, nothing started
 }
@@ -97,7 +98,7 @@ func (p *plan) ended(i int, end memberEnd, now time.Time) bool {
 	}
 	counts := p.counts(i, end)
 	m.cause = end.cause
-	if counts && !p.restarted.allow(now) {
+	if counts && !p.allow(end.cause, now) {
 		m.state = memberEnded
 		p.giveUp()
 		return false
@@ -114,14 +115,24 @@ func (p *plan) ended(i int, end memberEnd, now time.Time) bool {
 	return true
 }
 
+// allow records a restart for a failure, or reports that it would be one too many.
+func (p *plan) allow(cause any, now time.Time) bool {
+	if !p.restarted.allow(now) {
+		return false
+	}
+	p.counted = append(p.counted, cause)
+	p.counted = slices.Delete(p.counted, 0, len(p.counted)-len(p.restarted.times))
+	return true
+}
+
 // counts reports whether an end counts as a failure of its own. One that another member's failure brought about does
 // not, once, if that has been counted: that is the case unless the other one is not started again for it, being
-// temporary, stopped already, or a supervisor that has mended it itself.
+// temporary, stopped already, or a supervisor that has mended it itself. The other one may have failed again since.
 func (p *plan) counts(i int, end memberEnd) bool {
 	if end.caused == i || p.members[i].cause == end.cause {
 		return true
 	}
-	return !slices.ContainsFunc(p.members, func(m planned) bool { return m.cause == end.cause })
+	return !slices.Contains(p.counted, end.cause) && !slices.ContainsFunc(p.members, func(m planned) bool { return m.cause == end.cause })
 }
 
 // takeAlong has those stopped and started that are restarted together with i.

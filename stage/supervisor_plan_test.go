@@ -196,6 +196,17 @@ func TestPlanCountsByCause(t *testing.T) {
 	}
 	p.carryOut(now)
 	require.False(t, p.ended(0, memberEnd{caused: -1, cause: new(int)}, now), "another one is another")
+
+	p = newPlan(OneForOne, sixOf(RestartTransient)...)
+	causes := []*int{new(int), new(int), new(int)}
+	for _, cause := range causes {
+		require.True(t, p.ended(0, memberEnd{caused: 0, cause: cause}, now))
+		p.carryOut(now)
+	}
+	for i, cause := range causes {
+		require.True(t, p.ended(1+i, memberEnd{caused: 0, cause: cause}, now), "it ends late: the other one has failed again since")
+	}
+	require.False(t, p.ended(4, ownEnd(4), now))
 }
 
 // A group waits for the longest pause, a single one for its own; the pause grows with restarts in a row, and a long
