@@ -111,20 +111,26 @@ func (p *Pipeline) itself() Stage {
 // that names its stage; or, after Abort or the end of ctx, an error that wraps the cause. It returns [ErrRunning] when it, or a member, runs
 // already.
 func (p *Pipeline) Run(ctx context.Context) error {
-	if p == nil {
-		return unmade("Run")
-	}
-	if p.fault != nil {
-		return p.fault
-	}
-	if ctx.Err() != nil {
-		return &Error{Stage: p.name, Err: cause(ctx)}
-	}
-	s := &scope{label: p.name, launch: &launch{}, done: make(chan struct{})}
-	if err := p.begin(s); err != nil {
+	s, err := p.ready(ctx)
+	if err != nil {
 		return err
 	}
 	return s.run(ctx, asMembers(p.stages))
+}
+
+// ready makes the run that is about to begin. From then on it can be stopped.
+func (p *Pipeline) ready(ctx context.Context) (*scope, error) {
+	if p == nil {
+		return nil, unmade("Run")
+	}
+	if p.fault != nil {
+		return nil, p.fault
+	}
+	if ctx.Err() != nil {
+		return nil, &Error{Stage: p.name, Err: cause(ctx)}
+	}
+	s := &scope{label: p.name, launch: &launch{}, done: make(chan struct{})}
+	return s, p.begin(s)
 }
 
 // begin makes s the current run.
