@@ -158,6 +158,7 @@ func TestSupervisorAddFuncInASupervisorThatGivesUp(t *testing.T) {
 			require.False(t, other.running(), "it has nobody to wait for (R3)")
 			require.NoError(t, other.wait(t))
 			time.Sleep(time.Hour)
+			synctest.Wait()
 			require.Len(t, made, 2)
 			abortAll(t, run)
 			closed(t, sup)
