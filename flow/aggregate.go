@@ -16,7 +16,7 @@ type Number interface {
 }
 
 // total folds the values of each stage, and the results of the stages in one. Over several stages, the order in which the
-// values come together is not fixed.
+// values come together is not fixed. With always there is a result of init at the end of an input without values.
 //
 //go:noinline
 func total[T, A any](f Flow[T], op string, init func() A, step func(acc A, v T) A, merge func(acc, part A) A, always bool, opts []Option) Reduction[A] {

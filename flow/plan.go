@@ -16,8 +16,8 @@ type plan struct {
 type step struct {
 	number int // from 1
 	title  string
-	source port  // one of these two; neither for the end
-	layer  *node //
+	source port // it or layer; neither for the end
+	layer  *node
 	stages int
 	inputs []inlet
 	max    int // what each of its stages asks of each stage before it

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -118,9 +119,29 @@ type PanicError struct {
 	Callback string // which function of it, as "events", "OnInit", "Do"; "start" and "child" of a consumer supervisor; "AddFunc"
 }
 
-// Error names the callback and the value. The stack is not part of it.
+// Error names the callback, the value, and the file and line, if Stack has them. The rest of the stack is not part of it.
 func (e *PanicError) Error() string {
+	if at := raisedAt(e.Stack); at != "" {
+		return fmt.Sprintf("panic in %s: %v, at %s", e.Callback, e.Value, at)
+	}
 	return fmt.Sprintf("panic in %s: %v", e.Callback, e.Value)
+}
+
+// raisedAt returns the file and line that called panic or Goexit, or did what made the runtime panic: that of the function
+// below these, as the runtime shows none of its own. "" if the stack, whose form Go does not promise, does not say.
+func raisedAt(stack []byte) string {
+	below := false
+	lines := strings.Split(string(stack), "\n")
+	for i, line := range lines[:len(lines)-1] {
+		switch {
+		case strings.HasPrefix(line, "panic("), strings.HasPrefix(line, "runtime.Goexit("):
+			below = true
+		case below && !strings.HasPrefix(line, "\t"):
+			place, _, _ := strings.Cut(strings.TrimSpace(lines[i+1]), " ")
+			return filepath.Base(place)
+		}
+	}
+	return ""
 }
 
 // Unwrap returns Value if that is an error, else nil. For an error whose own methods panic, as those of

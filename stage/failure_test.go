@@ -80,6 +80,7 @@ func panicsWith(value any) func(*testing.T, error, *victim) {
 		require.Equal(t, "victim", panicked.Stage)
 		require.Equal(t, v.where.callback, panicked.Callback)
 		require.Contains(t, string(panicked.Stack), "(*victim).at", "the stack shows the user's function")
+		require.Contains(t, panicked.Error(), ", at failure_test.go:", "and the text its file and line")
 	}
 }
 
@@ -263,4 +264,28 @@ func TestAbortBeforeTheLastMessage(t *testing.T) {
 			closed(t, source, k)
 		})
 	}
+}
+
+// What the runtime panics with is where the user's code did it, not where the runtime noticed; and a panic that is raised again is where that was.
+func TestAPanicSaysWhereItWas(t *testing.T) {
+	line := func() string {
+		_, _, line, _ := runtime.Caller(1)
+		return fmt.Sprintf(", at failure_test.go:%d", line) // what calls this stands in the line that fails
+	}
+	var at string
+	for name, does := range map[string]func(){
+		"nil":      func() { var p *int; at = line(); *p = 1 },
+		"index":    func() { var list []int; at = line(); list[len(at)] = 1 },
+		"Goexit":   func() { at = line(); runtime.Goexit() },
+		"again":    func() { defer func() { v := recover(); at = line(); panic(v) }(); panic("first") },
+		"deferred": func() { defer func() { at = line(); panic("second") }(); panic("first") },
+	} {
+		c := stage.ForEach(func(context.Context, int) error { does(); return nil })
+		p := stage.FromSlice([]int{1})
+		c.SubscribeTo(p)
+		err := stage.Run(t.Context(), p, c)
+		require.ErrorContains(t, err, at, name)
+	}
+	require.EqualError(t, &stage.PanicError{Callback: "events", Value: 1}, "panic in events: 1")
+	require.EqualError(t, &stage.PanicError{Callback: "events", Value: 1, Stack: []byte("panic(\nof another form")}, "panic in events: 1")
 }
