@@ -22,6 +22,7 @@ func TestResubscribeToTheSameProducer(t *testing.T) {
 			runs := runAlone(t.Context(), p, c)
 			old, err := c.Subscribe(t.Context(), p, stage.Cancel(stage.CancelTemporary), stage.MaxDemand(10))
 			require.NoError(t, err)
+			synctest.Wait() // it has asked
 			give(t, p, 0, 1, 2)
 			sub, err := c.Resubscribe(t.Context(), old, errBoom, p, stage.MaxDemand(20), stage.Label("new"))
 			require.NoError(t, err)
