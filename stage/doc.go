@@ -71,7 +71,7 @@
 // subscriptions, and blocks until every stage has ended. This source has an end: it returns
 // [ErrDone] with its last events, and Run returns nil when the printer has handled them. One
 // without an end runs until ctx ends, which aborts, or somebody stops it ([Pipeline.Stop]), which
-// drains. The command examples/quickstart -trace prints every message of such a run.
+// drains; [RunUntil] drains when its context ends. The command examples/quickstart -trace prints every message of such a run.
 //
 // Run is short for [NewPipeline] and its Run. A [Pipeline] that is kept can be stopped, looked into and
 // held by another pipeline or a supervisor; [Pipeline.Named] gives it the name that errors, logs and Stats show.
@@ -239,7 +239,7 @@
 // Stop drains: the sources are asked no more, and completion runs down from there; it returns
 // when every stage has ended, with everything that was emitted handled. When its context ends
 // first, it aborts the run and returns a [*StopError] that says what was left and whose callback
-// was still running. Abort, and the end of the context given to Run, let the callbacks in
+// was still running. [RunUntil] does that at the end of a context, as at a signal. Abort, and the end of the context given to Run, let the callbacks in
 // progress return, and begin no other but [OnTerminate].
 //
 // Nothing in Go can end a callback that does not return although its context has ended. It is waited for as

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-genstage/genstage/stage"
 )
@@ -184,6 +185,27 @@ func ExampleProducerConsumer_OnComplete() {
 	// one: 1
 	// three: 3
 	// two: 2
+}
+
+// When its context ends, as at a signal, RunUntil drains: what the source has emitted is handled before it returns.
+func ExampleRunUntil() {
+	ctx, signal := context.WithCancel(context.Background())
+	numbers := stage.NewProducer((&counter{end: math.MaxInt}).produce)
+	var handled int64
+	sink := stage.ForEach(func(context.Context, int) error {
+		if handled++; handled == 10_000 {
+			signal()
+		}
+		return nil
+	})
+	sink.SubscribeTo(numbers)
+
+	err := stage.RunUntil(ctx, time.Minute, numbers, sink)
+	fmt.Println(err)
+	fmt.Println("all that was emitted was handled:", numbers.Stats().Output.Emitted == handled)
+	// Output:
+	// <nil>
+	// all that was emitted was handled: true
 }
 
 // Stop drains: what the source has emitted is handled before Stop returns.

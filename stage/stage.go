@@ -62,7 +62,7 @@ type controller interface {
 
 // Run runs the stages as one pipeline, blocks until every one has ended, and returns what
 // [Pipeline.Run] says: nil when all came to their end. It is short for NewPipeline(stages...).Run(ctx).
-// The end of ctx aborts; to drain instead, keep the [Pipeline] and call [Pipeline.Stop].
+// The end of ctx aborts; [RunUntil] drains then.
 func Run(ctx context.Context, stages ...Stage) error {
 	return newPipeline(stages).Run(ctx)
 }

@@ -20,6 +20,9 @@ const (
 	maxDownloads = 3 // at once
 )
 
+// drain is how long albums in progress may take to end when a signal comes.
+const drain = 10 * time.Second
+
 // album is in progress from the moment the splitter gets it until its last track is home.
 type album struct {
 	name   string
@@ -102,28 +105,8 @@ func wire(out io.Writer) *stage.Pipeline {
 func main() {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	if err := run(ctx, wire(os.Stdout)); err != nil {
+	if err := stage.RunUntil(ctx, drain, wire(os.Stdout)); err != nil {
 		fmt.Fprintln(os.Stderr, "twolimits:", err)
 		os.Exit(1)
 	}
-}
-
-// run runs the pipeline to its end. When ctx ends, it begins no more albums, and gives those in progress a while.
-func run(ctx context.Context, pipeline *stage.Pipeline) error {
-	running, abort := context.WithCancel(context.WithoutCancel(ctx)) // the end of Run's context aborts
-	defer abort()
-	ended := make(chan error, 1)
-	go func() { ended <- pipeline.Run(running) }() // ends with the pipeline
-	select {
-	case err := <-ended:
-		return err
-	case <-ctx.Done():
-	}
-	deadline, cancel := context.WithTimeout(running, 10*time.Second)
-	defer cancel()
-	err := pipeline.Stop(deadline)
-	if err != nil { // it has aborted, or Run has not come as far as to be stopped
-		abort()
-	}
-	return errors.Join(err, <-ended)
 }

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-genstage/genstage/stage"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
@@ -18,7 +19,7 @@ func TestBothLimitsAreReachedAndKept(t *testing.T) {
 		var out strings.Builder
 		pipeline := wire(&out)
 		ended := make(chan error, 1)
-		go func() { ended <- run(t.Context(), pipeline) }()
+		go func() { ended <- stage.RunUntil(t.Context(), drain, pipeline) }()
 		var albums, downloads int64
 		for {
 			time.Sleep(time.Millisecond)
@@ -43,7 +44,7 @@ func TestStopFinishesWhatIsInProgress(t *testing.T) {
 		var out strings.Builder
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
 		defer cancel()
-		require.NoError(t, run(ctx, wire(&out)))
+		require.NoError(t, stage.RunUntil(ctx, drain, wire(&out)))
 		require.Equal(t, maxAlbums, strings.Count(out.String(), "is done"), "no third one is begun")
 	})
 }
