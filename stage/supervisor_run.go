@@ -13,7 +13,7 @@ import (
 
 // supervision is one run of a supervisor, as the launcher and the pipeline around it see it. Each run of a member has
 // a scope of its own, which tells the supervision when it has ended; what that means is decided on the supervision's
-// goroutine (supervisor_loop.go), by the rules in supervisor_plan.go.
+// goroutine (supervisor_loop.go, supervisor_start.go), by the rules in supervisor_plan.go.
 type supervision struct {
 	sup    *Supervisor
 	ctx    context.Context // of the call of Run; read-only
