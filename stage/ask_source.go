@@ -17,12 +17,12 @@ func (r *run[In, Out]) open() int64 {
 // mayAsk reports whether there is something to ask for, and nothing against it.
 func (r *run[In, Out]) mayAsk() bool { return r.toAsk() > 0 }
 
-// toAsk returns how many events may be asked for now.
+// toAsk returns how many events may be asked for now; 0 if something is against it.
 func (r *run[In, Out]) toAsk() int64 {
 	if !r.released || r.finishing || r.verdict != nil || r.timer != nil {
 		return 0
 	}
-	return r.open()
+	return max(0, r.open())
 }
 
 // askSource asks once; if more is open afterwards, the mailbox comes first.
@@ -34,7 +34,7 @@ func (r *run[In, Out]) askSource() {
 		return
 	}
 	want := r.toAsk()
-	if want <= 0 {
+	if want == 0 {
 		return
 	}
 	r.owed += want

@@ -71,7 +71,8 @@
 // subscriptions, and blocks until every stage has ended. This source has an end: it returns
 // [ErrDone] with its last events, and Run returns nil when the printer has handled them. One
 // without an end runs until ctx ends, which aborts, or somebody stops it ([Pipeline.Stop]), which
-// drains; [RunUntil] drains when its context ends. The command examples/quickstart -trace prints every message of such a run.
+// drains; [RunUntil] drains when its context ends. The command examples/quickstart -trace prints every
+// message of such a run.
 //
 // Run is short for [NewPipeline] and its Run. A [Pipeline] that is kept can be stopped, looked into and
 // held by another pipeline or a supervisor; [Pipeline.Named] gives it the name that errors, logs and Stats show.
@@ -219,9 +220,8 @@
 // [OneForAll] are the other strategies. A member that runs again is the same stage with its state made anew by OnInit
 // and its subscriptions made again. What it had not begun comes back from its producers: a crash loses the batch in
 // hand. A consumer outside that is to outlive a restart of its producer subscribes with [CancelTemporary], and gets
-// its subscription back. A member of a pipeline that ends alone, while the rest
-// goes on, runs again only when the whole pipeline does. So no other member of that pipeline may depend on a stage outside
-// that waits for the one which ended. When more restarts are needed than [MaxRestarts] allows, the supervisor fails.
+// its subscription back. A member of a pipeline that ends alone, while the rest goes on, runs again only when the whole
+// pipeline does. So no other member of that pipeline may depend on a stage outside that waits for the one which ended. When more restarts are needed than [MaxRestarts] allows, the supervisor fails.
 //
 // # Completion
 //

@@ -361,7 +361,7 @@ func (r *run[In, Out]) discard(events []Out) {
 // serveBuffer dispatches what waits, as far as there is demand, and calls the DoAfter and
 // TellAfter whose turn has come.
 func (r *run[In, Out]) serveBuffer() {
-	if !r.flushing && r.buf.Empty() {
+	if !r.flushing && r.buf.Len()+r.buf.Marks() == 0 {
 		return
 	}
 	r.flush()

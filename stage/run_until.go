@@ -16,8 +16,8 @@ import (
 // It blocks until every stage has ended, after the end of ctx for at most drain and [Grace]. It returns nil when all has come to its
 // end or has drained; what Run returns when a stage fails before that; when the drain was aborted an error that wraps a
 // [*StopError], which lists what was left; and the cause of ctx when that had ended before: then nothing is begun.
-// Callbacks are given a context that has the values of ctx, and ends with the run, not with ctx. A drain of 0 aborts at once, as Run; less than that is an error that
-// wraps [ErrInvalidOption], and nothing is begun.
+// Callbacks are given a context that has the values of ctx, and ends with the run, not with ctx. A drain of 0 aborts at once,
+// as Run; less than that is an error that wraps [ErrInvalidOption], and nothing is begun.
 func RunUntil(ctx context.Context, drain time.Duration, stages ...Stage) error {
 	p := newPipeline(stages)
 	switch {

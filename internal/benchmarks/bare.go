@@ -5,7 +5,7 @@ import "sync"
 // The bare protocol: the stages of a line, written by hand for it. They ask, send no more than was asked, and have
 // the same max and min demand, and that is all: no books, no guard around callbacks, no way to end, to subscribe or to look in
 // while they run. What ours takes beyond it is the price of those; what it takes beyond a channel is the price of
-// asking.
+// asking. So it has a mailbox of its own, and not that of the stages: what these gain or lose there shows.
 
 // letter is an ask for n events, or a batch.
 type letter struct {

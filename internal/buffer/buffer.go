@@ -59,9 +59,6 @@ func (b *Buffer[T, M]) Spare(n int) { b.spare = n }
 // Len returns the number of events inside, marks not counted.
 func (b *Buffer[T, M]) Len() int { return b.count }
 
-// Empty reports whether there is neither an event nor a mark.
-func (b *Buffer[T, M]) Empty() bool { return b.count|b.marks == 0 }
-
 // Marks returns the number of marks inside.
 func (b *Buffer[T, M]) Marks() int { return b.marks }
 
