@@ -13,9 +13,11 @@ import (
 //	defer cancel()
 //	err := stage.RunUntil(ctx, 20*time.Second, pipeline)
 //
-// It blocks until every stage has ended, after the end of ctx for at most drain and [Grace]. It returns nil when all has come to its
-// end or has drained; what Run returns when a stage fails before that; when the drain was aborted an error that wraps a
-// [*StopError], which lists what was left; and the cause of ctx when that had ended before: then nothing is begun.
+// It blocks until every stage has ended. After the end of ctx that is drain at the most, and then what [Grace] allows, to the callbacks in
+// progress and once more to [OnTerminate]. It returns what [Pipeline.Run] returns: nil when all has come to its end or has drained, and also when
+// somebody ends a stage cleanly meanwhile, by [ErrShutdown] or its own Stop; the first failure, of a supervisor also one that
+// it was going to mend by a restart, as nothing is started any more. When the drain was aborted that is an error that wraps a [*StopError], which
+// lists what was left. If ctx had ended before, nothing is begun, and the error wraps its cause.
 // Callbacks are given a context that has the values of ctx, and ends with the run, not with ctx. A drain of 0 aborts at once,
 // as Run; less than that is an error that wraps [ErrInvalidOption], and nothing is begun.
 func RunUntil(ctx context.Context, drain time.Duration, stages ...Stage) error {
